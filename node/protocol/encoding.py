@@ -1,0 +1,133 @@
+"""Canonical msgpack: one value, one sequence of bytes.
+
+Values are nil, bool, int (-2^63 … 2^64-1), str, bytes, list and map with sorted str keys; floats
+do not exist. Wire and disk records are `msgspec.Struct`s encoded as positional arrays. A decoder
+accepts bytes only if re-encoding what it read gives the same bytes, so nobody can say the same
+thing twice in different words. `msgspec` serves the hot path; `msgpack` explains refusals and is
+the oracle that tests hold msgspec against. This module knows no record of the protocol.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Generic, TypeVar
+
+import msgpack
+import msgspec
+
+from node.protocol.errors import Refused
+
+VALUE_DEPTH_MAX = 6
+VALUE_BYTES_MAX = 1 << 20
+
+Value = None | bool | int | str | bytes | list[Any] | dict[str, Any]
+T = TypeVar("T")
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_generic = msgspec.msgpack.Decoder()
+_SCALARS = frozenset({int, str, bytes, bool, type(None)})
+
+
+class Record(msgspec.Struct, array_like=True, frozen=True):
+    """Base of every wire and disk record: immutable, encoded as a positional array."""
+
+
+def encode(value: object) -> bytes:
+    """Canonical bytes of a `Value` or a `Record`. Raises OverflowError beyond 64-bit integers."""
+    return _encoder.encode(value)
+
+
+def sha256(data: bytes) -> bytes:
+    """The project's one hash, 32 bytes."""
+    return hashlib.sha256(data).digest()
+
+
+class Codec(Generic[T]):
+    """Strict decoder of one record type, bounded in bytes."""
+
+    def __init__(self, record_type: Any, bytes_max: int) -> None:
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(record_type)
+        self._bytes_max = bytes_max
+
+    def decode(self, raw: bytes) -> T:
+        """The record in `raw`; raises `Refused` with the code of what is wrong with the bytes."""
+        if len(raw) > self._bytes_max:
+            raise Refused("TOO_LARGE", f"{len(raw)} bytes, at most {self._bytes_max}")
+        try:
+            value = self._decoder.decode(raw)
+            canonical = _encoder.encode(value) == raw
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+            raise _diagnose(raw, str(error)) from None
+        if not canonical:
+            raise _diagnose(raw, "it does not encode back to the same bytes")
+        return value
+
+
+def decode(raw: bytes, bytes_max: int = VALUE_BYTES_MAX) -> Value:
+    """The plain value in `raw`, checked like a record and for floats and depth."""
+    value: Value = _value_codec.decode(raw) if len(raw) <= bytes_max else _too_large(raw, bytes_max)
+    check_value(value)
+    return value
+
+
+def check_value(value: object, depth: int = 0) -> None:
+    """Refuse floats, foreign types, non-text keys and nesting beyond `VALUE_DEPTH_MAX`."""
+    if type(value) in _SCALARS:
+        return
+    if depth >= VALUE_DEPTH_MAX:
+        raise Refused("TOO_DEEP", f"nested deeper than {VALUE_DEPTH_MAX}")
+    if type(value) is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise Refused("BAD_SHAPE", "map keys must be text")
+            if type(item) not in _SCALARS:
+                check_value(item, depth + 1)
+    elif type(value) is list:
+        for item in value:
+            if type(item) not in _SCALARS:
+                check_value(item, depth + 1)
+    elif type(value) is float:
+        raise Refused("FLOAT", "floats do not exist here; use integer minor units")
+    else:
+        raise Refused("BAD_SHAPE", f"{type(value).__name__} cannot be encoded")
+
+
+def _too_large(raw: bytes, bytes_max: int) -> Value:
+    raise Refused("TOO_LARGE", f"{len(raw)} bytes, at most {bytes_max}")
+
+
+def _diagnose(raw: bytes, reason: str) -> Refused:
+    """Why the fast decoder said no: the slow path, with msgpack, only for bytes already refused."""
+
+    def pairs(items: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        mapping = dict(items)
+        if len(mapping) != len(items):
+            raise Refused("DUPLICATE_KEY", "a map names the same key twice")
+        return mapping
+
+    try:
+        value = msgpack.unpackb(raw, object_pairs_hook=pairs, strict_map_key=False)
+    except Refused as refusal:
+        return refusal
+    except msgpack.ExtraData:
+        return Refused("TRAILING_BYTES", "bytes follow the value")
+    except UnicodeDecodeError:
+        return Refused("BAD_UTF8", "text is not valid UTF-8")
+    except (ValueError, TypeError, msgpack.UnpackException):
+        return Refused("BAD_MSGPACK", "not a complete msgpack value")
+    try:
+        check_value(value)
+    except Refused as refusal:
+        return refusal
+    try:
+        minimal = msgpack.packb(value) == raw
+    except (ValueError, OverflowError, TypeError):
+        return Refused("BAD_SHAPE", reason)
+    if not minimal:
+        return Refused("NON_MINIMAL", "a number or length is not in its shortest form")
+    if _encoder.encode(value) != raw:
+        return Refused("UNSORTED_KEYS", "map keys are not in order")
+    return Refused("BAD_SHAPE", reason)
+
+
+_value_codec: Codec[Value] = Codec(Any, VALUE_BYTES_MAX)
