@@ -40,6 +40,11 @@ class PrivateKey:
         self.public_key: bytes = self._key.public_key.format(compressed=True)
 
     @classmethod
+    def generate(cls) -> PrivateKey:
+        """A fresh random key."""
+        return cls(coincurve.PrivateKey().secret)
+
+    @classmethod
     def derive(cls, seed: bytes, label: str) -> PrivateKey:
         """The key named `label` under a 32-byte seed (HKDF-SHA256), the same each time."""
         for attempt in range(256):
