@@ -1,0 +1,121 @@
+"""The folder of one network on this machine: what `net create` wrote and the client reads.
+
+    DIR/genesis.json     who founded the network          DIR/interface.json   its contracts' schema
+    DIR/network.json     where the nodes listen           DIR/keys/NAME.json   encrypted keys
+    DIR/nodes/NAME/      one folder per node that runs here
+    DIR/client.json      the highest head this client has verified
+
+Nothing here talks to a node or starts one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from client.wallet import Wallet
+from node.protocol.encoding import encode, sha256
+from node.protocol.errors import Misconfigured
+from node.protocol.genesis import Genesis
+from node.protocol.settings import HexKey, HostPort, Settings, ShortName, parse_settings
+
+DIRECTORY_VARIABLE = "GROAT_DIR"
+DIRECTORY_DEFAULT = ".groat"
+FILE_BYTES_MAX = 16 << 20
+
+
+class Endpoint(Settings):
+    """Where one node listens."""
+
+    name: ShortName
+    http_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")]
+    peer_address: HostPort
+    public_key: HexKey
+
+
+class Endpoints(Settings):
+    """The content of `network.json`."""
+
+    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+
+
+class NetworkFolder:
+    """Lazy reader of one folder; every fault is a `Misconfigured` that says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @property
+    def exists(self) -> bool:
+        """Whether a network was created here."""
+        return (self.path / "genesis.json").exists()
+
+    @cached_property
+    def genesis(self) -> Genesis:
+        """The genesis file."""
+        return Genesis.load(self.path / "genesis.json")
+
+    @cached_property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The nodes of the network, in the order of the file."""
+        path = self.path / "network.json"
+        return parse_settings(Endpoints, read_file(path), str(path)).endpoints
+
+    @cached_property
+    def interface(self) -> dict[str, Any]:
+        """The contracts' schema, checked against the hash in genesis."""
+        path = self.path / "interface.json"
+        try:
+            content = json.loads(read_file(path))
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise Misconfigured("BAD_CONFIG", f"{path} is not a JSON object; get the genuine file")
+        if interface_hash(content).hex() != self.genesis.interface_hash:
+            raise Misconfigured("WRONG_INTERFACE", f"{path} is not the one that genesis names")
+        return content
+
+    @property
+    def wallet(self) -> Wallet:
+        """The keys of this folder."""
+        return Wallet(self.path / "keys")
+
+    @property
+    def trust_path(self) -> Path:
+        """Where the light client keeps what it has verified."""
+        return self.path / "client.json"
+
+    def endpoint(self, name: str) -> Endpoint:
+        """The endpoint of a node by name, or by its place from 1 on; raises `NO_NODE`."""
+        for place, endpoint in enumerate(self.endpoints, 1):
+            if name in (endpoint.name, str(place)):
+                return endpoint
+        names = ", ".join(endpoint.name for endpoint in self.endpoints)
+        raise Misconfigured("NO_NODE", f"there is no node {name!r}; there are {names}")
+
+
+def directory(given: Path | None) -> Path:
+    """`--dir`, else GROAT_DIR, else ./.groat."""
+    return given or Path(os.environ.get(DIRECTORY_VARIABLE) or DIRECTORY_DEFAULT)
+
+
+def interface_hash(interface: dict[str, Any]) -> bytes:
+    """The hash of an interface's content, however its file is laid out, 32 bytes."""
+    return sha256(b"groat/interface/1" + encode(interface))
+
+
+def read_file(path: Path) -> bytes:
+    """A configuration file's bytes; raises `Misconfigured` `NO_NETWORK` or `BAD_CONFIG`."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise Misconfigured("BAD_CONFIG", f"{path}: larger than {FILE_BYTES_MAX} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured(
+            "NO_NETWORK", f"{path}: {error.strerror}; create a network with `groat up`"
+        ) from None

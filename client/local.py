@@ -1,0 +1,316 @@
+"""The nodes of a network folder as processes on this machine: start, stop, and harm them.
+
+Each node runs detached (`python -m node run --folder …`) with its output in `node.log` and its
+process id and start time in `node.pid`; the start time tells the node from a stranger that was
+given the same id later. Nothing here speaks to the network; that is `node_api`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+import node
+from client.folder import NetworkFolder
+from client.wallet import DEV_PASSWORD_FILE, PASSWORD_VARIABLE
+from node.protocol.errors import GroatError, Misconfigured
+
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 15.0
+POLL_SECONDS = 0.05
+PROBE_SECONDS = 1.0
+LOG_LINE_BYTES_MAX = 4_096
+CREATE_SECONDS_MAX = 300.0
+
+
+class NodeFailure(GroatError):
+    """A node process did not do what it was told; `message` carries its own last words."""
+
+
+class State(StrEnum):
+    """What a process is doing, as the operating system sees it."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+class Process(NamedTuple):
+    """A process that is surely ours: its id, and its start time in clock ticks since boot."""
+
+    pid: int
+    started: int
+
+
+class LocalNode:
+    """One node folder and the process that runs it, if any."""
+
+    def __init__(self, name: str, folder: Path, http_url: str) -> None:
+        self.name = name
+        self.folder = folder
+        self.http_url = http_url
+        self.log = folder / "node.log"
+        self._pid_file = folder / "node.pid"
+
+    @property
+    def process(self) -> Process | None:
+        """The running process, or None."""
+        try:
+            pid, started = (int(word) for word in self._pid_file.read_text().split())
+        except (OSError, ValueError):
+            return None
+        with suppress(ChildProcessError, OSError):
+            os.waitpid(pid, os.WNOHANG)  # a dead child of ours would stay a zombie
+        found = _inspect(pid)
+        alive = found is not None and found[0] == started and found[1] not in "ZX"
+        return Process(pid, started) if alive else None
+
+    @property
+    def state(self) -> State:
+        """Running, paused or stopped."""
+        process = self.process
+        found = _inspect(process.pid) if process else None
+        if found is None:
+            return State.STOPPED
+        return State.PAUSED if found[1] in "Tt" else State.RUNNING
+
+    def start(self, password_file: Path | None) -> None:
+        """Spawn the process unless it runs; does not wait for it to serve."""
+        if self.process is not None:
+            return
+        if not self.folder.is_dir():
+            raise Misconfigured("NO_NODE", f"{self.folder} does not exist; it runs elsewhere")
+        command = [*python_node(), "run", "--folder", str(self.folder)]
+        with self.log.open("ab") as log:
+            child = subprocess.Popen(  # noqa: S603
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=node_environment(password_file),
+            )
+        found = _inspect(child.pid)
+        self._pid_file.write_text(f"{child.pid} {found[0] if found else 0}\n")
+        child.returncode = 0  # it is meant to outlive us: no warning when the object goes
+
+    def serves(self) -> bool:
+        """Whether it answers over HTTP."""
+        try:
+            with urllib.request.urlopen(f"{self.http_url}/livez", timeout=PROBE_SECONDS) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except (OSError, urllib.error.URLError, ValueError):
+            return False
+
+    def wait_serving(self, deadline: float) -> None:
+        """Wait until it answers; raises `NodeFailure` if it ends or is late."""
+        while not self.serves():
+            if self.process is None:
+                raise NodeFailure("NODE_ENDED", f"{self.name} ended: {self.last_words()}")
+            if time.monotonic() > deadline:
+                raise NodeFailure("NODE_SILENT", f"{self.name} does not answer; see {self.log}")
+            time.sleep(POLL_SECONDS)
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal; False if the node does not run."""
+        process = self.process
+        if process is None:
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+        return True
+
+    def wait_ended(self, deadline: float) -> bool:
+        """Whether the process is gone before the deadline (monotonic seconds)."""
+        while self.process is not None:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(POLL_SECONDS)
+        self._pid_file.unlink(missing_ok=True)
+        return True
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        lines = tail(self.log, 1)
+        return lines[-1] if lines else "it left no message"
+
+
+class LocalNetwork:
+    """All node folders under one network folder."""
+
+    def __init__(self, folder: NetworkFolder) -> None:
+        self.folder = folder
+        self.nodes = tuple(
+            LocalNode(endpoint.name, path, endpoint.http_url)
+            for endpoint in folder.endpoints
+            if (path := folder.path / "nodes" / endpoint.name).is_dir()
+        )
+
+    def select(self, names: Sequence[str]) -> tuple[LocalNode, ...]:
+        """The nodes of these names (or places from 1 on); all of them for none."""
+        if not names:
+            return self.nodes
+        wanted = [self.folder.endpoint(name).name for name in names]
+        local = {node.name: node for node in self.nodes}
+        for name in wanted:
+            if name not in local:
+                raise Misconfigured("NO_NODE", f"{name} does not run on this machine")
+        return tuple(local[name] for name in dict.fromkeys(wanted))
+
+    def start(self, names: Sequence[str] = ()) -> None:
+        """Start nodes and wait until they answer; raises `NodeFailure`."""
+        with self._lock():
+            chosen = self.select(names)
+            for one in chosen:
+                one.start(self._password_file())
+            deadline = time.monotonic() + START_SECONDS_MAX
+            for one in chosen:
+                if one.state is State.RUNNING:
+                    one.wait_serving(deadline)
+                elif one.state is State.STOPPED:
+                    raise NodeFailure("NODE_ENDED", f"{one.name} ended: {one.last_words()}")
+
+    def stop(self, names: Sequence[str] = ()) -> None:
+        """SIGTERM and wait; a node that does not go in time is killed."""
+        with self._lock():
+            chosen = self.select(names)
+            for one in chosen:
+                one.signal(signal.SIGTERM)
+                one.signal(signal.SIGCONT)  # a paused process cannot end by itself
+            deadline = time.monotonic() + STOP_SECONDS_MAX
+            for one in chosen:
+                if not one.wait_ended(deadline):
+                    self._kill(one)
+
+    def kill(self, names: Sequence[str]) -> None:
+        """SIGKILL: the power cut."""
+        with self._lock():
+            for one in self.select(names):
+                self._kill(one)
+
+    def pause(self, names: Sequence[str]) -> None:
+        """SIGSTOP: the process hangs; its sockets stay open."""
+        self._signal_all(names, signal.SIGSTOP)
+
+    def resume(self, names: Sequence[str]) -> None:
+        """SIGCONT after a pause."""
+        self._signal_all(names, signal.SIGCONT)
+
+    def _kill(self, one: LocalNode) -> None:
+        one.signal(signal.SIGKILL)
+        if not one.wait_ended(time.monotonic() + STOP_SECONDS_MAX):
+            raise NodeFailure("NODE_STUCK", f"{one.name} does not end even when killed")
+
+    def _signal_all(self, names: Sequence[str], number: signal.Signals) -> None:
+        for one in self.select(names):
+            if not one.signal(number):
+                raise NodeFailure(
+                    "NOT_RUNNING", f"{one.name} does not run; `groat net start {one.name}`"
+                )
+
+    def _password_file(self) -> Path | None:
+        path = self.folder.path / "keys" / DEV_PASSWORD_FILE
+        return path if path.exists() else None
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        # Two commands at once would start a node twice.
+        with (self.folder.path / ".lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def create_network(directory: Path, arguments: Sequence[str]) -> None:
+    """Run `python -m node create --dir DIR …`; raises `Misconfigured` with its one line."""
+    command = [*python_node(), "create", "--dir", str(directory), *arguments]
+    # Its standard input stays ours: it may have to ask for a password.
+    done = subprocess.run(  # noqa: S603
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=CREATE_SECONDS_MAX,
+        env=node_environment(None),
+        check=False,
+    )
+    if done.returncode != 0:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        code, _, message = (lines[-1] if lines else "no message").partition(": ")
+        if not message or not code.isupper():
+            code, message = "CREATE_FAILED", f"{code}: {message}".rstrip(": ")
+        raise Misconfigured(code, message)
+
+
+def remove_network(folder: NetworkFolder) -> None:
+    """Delete a dev network with everything in it; its nodes must be stopped."""
+    if not (folder.path / "network.json").exists():
+        raise Misconfigured("NO_NETWORK", f"{folder.path} holds no network; nothing is deleted")
+    if not folder.genesis.dev:
+        raise Misconfigured("NOT_DEV", f"{folder.path} is no dev network; delete it by hand")
+    shutil.rmtree(folder.path)
+
+
+def python_node() -> list[str]:
+    """The command that runs this very installation's `node` package, wherever we stand."""
+    return [sys.executable, "-P", "-m", "node"]
+
+
+def node_environment(password_file: Path | None) -> dict[str, str]:
+    """Our environment, with this installation's packages and the dev network's password file."""
+    environment = dict(os.environ)
+    root = str(Path(node.__file__ or "").absolute().parent.parent)
+    environment["PYTHONPATH"] = root
+    if password_file is not None:
+        environment.setdefault(PASSWORD_VARIABLE, str(password_file))
+    return environment
+
+
+def tail(path: Path, lines: int) -> list[str]:
+    """The last lines of a text file, [] if there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - (lines + 1) * LOG_LINE_BYTES_MAX))
+            content = file.read()
+    except OSError:
+        return []
+    return content.decode(errors="replace").splitlines()[-lines:]
+
+
+def follow(paths: dict[str, Path]) -> Iterator[tuple[str, str]]:
+    """New lines of several files as they are written, each with its file's name; endless."""
+    offsets = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
+    while True:
+        for name, path in paths.items():
+            if not path.exists():
+                continue
+            with path.open("rb") as file:
+                file.seek(min(offsets[name], path.stat().st_size))
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    offsets[name] = file.tell()
+                    yield name, line.decode(errors="replace").rstrip("\n")
+        time.sleep(POLL_SECONDS * 4)
+
+
+def _inspect(pid: int) -> tuple[int, str] | None:
+    """Start time and state letter of a process, from /proc; None if there is none."""
+    try:
+        # The second field, the command, may hold spaces and brackets: count from the last one.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[19]), fields[0]
+    except (OSError, IndexError, ValueError):
+        return None
