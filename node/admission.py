@@ -1,0 +1,127 @@
+"""Admission: from raw bytes to a candidate that can be ordered and executed.
+
+Two halves. `examine` needs no state and costs nearly all of the time (signature, seals), so that
+a worker process can run it in batches. `admit` turns its verdict into a `Candidate` with
+validated arguments. A candidate may carry a rejection already (bad seal, bad argument): the
+mempool takes the second kind only, while a block that carries either books a failed receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from contracts.kernel.context import Rejected
+from contracts.kernel.registry import Contract, validate
+from node.protocol.domain import Chain
+from node.protocol.encoding import Codec, encode
+from node.protocol.errors import Refused
+from node.protocol.sealing import Opener
+from node.protocol.transaction import (
+    TRANSACTION_BYTES_MAX,
+    Call,
+    SealedCall,
+    Transaction,
+    parse_transaction,
+    verify_signature,
+)
+
+SEAL_CODES = frozenset({"BAD_ENVELOPE", "WRONG_EPOCH"})
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What the stateless checks found. `code` is empty where all is well.
+
+    `opened` has the canonical clear call for each sealed one, in order.
+    """
+
+    code: str
+    message: str
+    opened: tuple[bytes, ...]
+
+
+class PreparedCall(msgspec.Struct, frozen=True):
+    """One call with validated arguments. `sealed` tells whether it travelled encrypted."""
+
+    contract: str
+    action: str
+    args: Any
+    sealed: bool
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A transaction ready for execution, or with the rejection that its receipt will carry."""
+
+    transaction: Transaction
+    calls: tuple[PreparedCall, ...]
+    rejection: str
+    details: dict[str, Any]
+
+    @property
+    def content_hash(self) -> bytes:
+        """The hash that block roots and proposals name."""
+        return self.transaction.content_hash
+
+    @property
+    def poolable(self) -> bool:
+        """Whether the mempool may take it: a bad seal is refused where it enters."""
+        return self.rejection not in SEAL_CODES
+
+
+_call_codec: Codec[Call] = Codec(Call, TRANSACTION_BYTES_MAX)
+
+
+def examine(chain: Chain, opener: Opener, raw: bytes) -> Verdict:
+    """Decode, verify the signature, open every seal. Pure; never raises for bad input."""
+    try:
+        transaction = parse_transaction(chain, raw)
+        verify_signature(transaction)
+        return Verdict("", "", _open_seals(opener, transaction))
+    except Refused as refusal:
+        return Verdict(refusal.code, refusal.message, ())
+
+
+def examine_certified(chain: Chain, opener: Opener, raw: bytes) -> Verdict:
+    """As `examine` for a transaction inside a certified block: its signature was checked by q."""
+    try:
+        return Verdict("", "", _open_seals(opener, parse_transaction(chain, raw)))
+    except Refused as refusal:
+        return Verdict(refusal.code, refusal.message, ())
+
+
+def admit(
+    chain: Chain, contracts: Mapping[str, Contract], raw: bytes, verdict: Verdict
+) -> Candidate:
+    """The candidate for `raw`; raises `Refused` where the bytes or the signature are bad."""
+    if verdict.code and verdict.code not in SEAL_CODES:
+        raise Refused(verdict.code, verdict.message)
+    transaction = parse_transaction(chain, raw)
+    if verdict.code:
+        return Candidate(transaction, (), verdict.code, {})
+    opened = iter(verdict.opened)
+    prepared = []
+    for call in transaction.body.calls:
+        sealed = type(call) is SealedCall
+        clear: Call = _call_codec.decode(next(opened)) if sealed else call  # type: ignore[assignment]
+        try:
+            args = validate(contracts, clear.contract, clear.action, clear.args)
+        except Rejected as rejected:
+            return Candidate(transaction, (), rejected.code, dict(rejected.details))
+        prepared.append(PreparedCall(clear.contract, clear.action, args, sealed))
+    return Candidate(transaction, tuple(prepared), "", {})
+
+
+def examine_batch(chain: Chain, opener: Opener, raws: Sequence[bytes]) -> list[Verdict]:
+    """`examine` for each of `raws`, in order."""
+    return [examine(chain, opener, raw) for raw in raws]
+
+
+def _open_seals(opener: Opener, transaction: Transaction) -> tuple[bytes, ...]:
+    body = transaction.body
+    return tuple(
+        encode(opener.open(call, body.sender, body.nonce, body.valid_until, index))
+        for index, call in enumerate(body.calls)
+        if type(call) is SealedCall
+    )

@@ -1,0 +1,93 @@
+"""Bodies: the transactions behind the hashes of the open height's proposals.
+
+A proposal names content hashes; this room finds the candidates (mempool, fetched, restored from the
+vote log), keeps the list of the missing ones, and serves to others what this node has prepared.
+Bounded by what the proposals of one height can name. It executes and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from node.admission import Candidate
+from node.protocol.block import BLOCK_TRANSACTIONS_MAX, BlockHeader
+from node.protocol.messages import BATCH_TRANSACTIONS_MAX, TransactionRequest
+
+FETCHED_MAX = 4 * BLOCK_TRANSACTIONS_MAX
+
+
+class Waiting(msgspec.Struct):
+    """A proposal whose execution waits for transactions."""
+
+    header: BlockHeader
+    hashes: tuple[bytes, ...]
+    missing: set[bytes]
+    asked: int
+
+
+class Bodies:
+    """Candidates by content hash for the open height."""
+
+    def __init__(self, find_pooled: Callable[[bytes], Candidate | None]) -> None:
+        self._find_pooled = find_pooled
+        self._kept: dict[bytes, Candidate] = {}
+        self._waiting: Waiting | None = None
+
+    @property
+    def waiting(self) -> Waiting | None:
+        """The proposal that waits for transactions, if any."""
+        return self._waiting
+
+    def find(self, content_hash: bytes) -> Candidate | None:
+        """The candidate with this hash, wherever it is kept."""
+        return self._kept.get(content_hash) or self._find_pooled(content_hash)
+
+    def resolve(self, hashes: Sequence[bytes]) -> tuple[Candidate, ...] | None:
+        """All candidates of a proposal in order, or None if one is missing."""
+        found = [self.find(content_hash) for content_hash in hashes]
+        return None if None in found else tuple(c for c in found if c is not None)
+
+    def keep(self, candidates: Sequence[Candidate]) -> None:
+        """Hold these until the height is final, whatever the mempool does meanwhile."""
+        for candidate in candidates:
+            if len(self._kept) < FETCHED_MAX:
+                self._kept[candidate.content_hash] = candidate
+
+    def wait(self, header: BlockHeader, hashes: Sequence[bytes]) -> None:
+        """Remember a proposal that cannot be executed yet; it replaces an earlier one."""
+        missing = {content_hash for content_hash in hashes if self.find(content_hash) is None}
+        self._waiting = Waiting(header, tuple(hashes), missing, 0)
+
+    def arrived(self, candidate: Candidate) -> bool:
+        """Note a candidate; True if it was missing from the waiting proposal."""
+        waiting = self._waiting
+        if waiting is None or candidate.content_hash not in waiting.missing:
+            return False
+        self._kept[candidate.content_hash] = candidate
+        waiting.missing.discard(candidate.content_hash)
+        return True
+
+    def take_complete(self) -> Waiting | None:
+        """The waiting proposal, once nothing is missing; it waits no longer."""
+        if self._waiting is None or self._waiting.missing:
+            return None
+        complete, self._waiting = self._waiting, None
+        return complete
+
+    def requests(self) -> list[TransactionRequest]:
+        """What to ask a peer for, in requests of bounded size."""
+        if self._waiting is None:
+            return []
+        missing = sorted(self._waiting.missing)
+        step = BATCH_TRANSACTIONS_MAX
+        return [
+            TransactionRequest(tuple(missing[start : start + step]))
+            for start in range(0, len(missing), step)
+        ]
+
+    def clear(self) -> None:
+        """The height is final: forget everything kept for it."""
+        self._kept.clear()
+        self._waiting = None

@@ -1,0 +1,168 @@
+"""`network.toml` and `node.toml`: what an operator writes, as frozen and validated settings.
+
+A wrong file is a `Misconfigured` in one line that names the key. Making a network of these
+settings, and opening a node's folder, is `node.genesis`'s work.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from node.protocol.errors import Misconfigured
+from node.protocol.genesis import (
+    TIME_SCALE_MAX,
+    TREE_DEPTH_MAX,
+    AssetEntry,
+    BlockLimits,
+    ViewTimeouts,
+)
+from node.protocol.sealing import ALGORITHM
+from node.protocol.settings import HostPort, S, Settings, ShortName, parse_settings, split_address
+from node.protocol.validators import VALIDATORS_MAX
+
+CONFIG_BYTES_MAX = 1 << 20
+LOCAL_HOST = "127.0.0.1"
+LOCAL_PEER_PORT = 27_101
+LOCAL_HTTP_PORT = 28_101
+
+
+class ValidatorConfig(Settings):
+    """Where a validator listens: `address` for other nodes, `http` for people and programs."""
+
+    name: ShortName
+    address: HostPort
+    http: HostPort
+
+    @field_validator("address", "http")
+    @classmethod
+    def _port(cls, address: str) -> str:
+        if not 1 <= split_address(address)[1] <= 65_535:
+            raise ValueError("the port must be between 1 and 65535")
+        return address
+
+
+class SealingConfig(Settings):
+    """The preset algorithm with which clients seal calls."""
+
+    algorithm: str = ALGORITHM
+
+    @field_validator("algorithm")
+    @classmethod
+    def _known(cls, algorithm: str) -> str:
+        if algorithm != ALGORITHM:
+            raise ValueError(f"the only algorithm is {ALGORITHM}")
+        return algorithm
+
+
+class NetworkConfig(Settings):
+    """The content of `network.toml`."""
+
+    chain_id: ShortName
+    dev: bool = False
+    time_scale: Annotated[int, Field(ge=1, le=TIME_SCALE_MAX)] = 1
+    tree_depth: Annotated[int, Field(ge=1, le=TREE_DEPTH_MAX)] = TREE_DEPTH_MAX
+    confirmations_more_than: Annotated[int, Field(ge=0, lt=VALIDATORS_MAX)]
+    validators: Annotated[
+        tuple[ValidatorConfig, ...], Field(min_length=1, max_length=VALIDATORS_MAX)
+    ]
+    limits: BlockLimits
+    timeouts: ViewTimeouts
+    sealing: SealingConfig = SealingConfig()
+    assets: tuple[AssetEntry, ...]
+    roles: dict[ShortName, tuple[ShortName, ...]]
+    contracts: dict[ShortName, dict[str, Any]] = {}
+
+    @classmethod
+    def load(cls, path: Path) -> NetworkConfig:
+        """Read `network.toml`; raises `Misconfigured` `NO_FILE` or `BAD_CONFIG`."""
+        return load_toml(cls, path)
+
+    @property
+    def identities(self) -> dict[str, tuple[str, ...]]:
+        """The roles of each named identity, by name."""
+        names = sorted({name for names in self.roles.values() for name in names})
+        return {
+            name: tuple(role for role in sorted(self.roles) if name in self.roles[role])
+            for name in names
+        }
+
+    def with_local_nodes(
+        self, count: int, ports: Sequence[tuple[int, int]] | None = None
+    ) -> NetworkConfig:
+        """The same network with `count` validators on this machine.
+
+        `ports` holds (peer, http) for each. The preset number is lowered where it would leave no
+        validator to spare for a confirmation. Raises `Misconfigured` `BAD_CONFIG`.
+        """
+        if not 1 <= count <= VALIDATORS_MAX:
+            raise Misconfigured("BAD_CONFIG", f"between 1 and {VALIDATORS_MAX} nodes")
+        if ports is None:
+            ports = [(LOCAL_PEER_PORT + i, LOCAL_HTTP_PORT + i) for i in range(count)]
+        validators = tuple(
+            ValidatorConfig(
+                name=f"node{number}",
+                address=f"{LOCAL_HOST}:{peer}",
+                http=f"{LOCAL_HOST}:{http}",
+            )
+            for number, (peer, http) in enumerate(ports[:count], 1)
+        )
+        preset = min(self.confirmations_more_than, count - 1)
+        return self.model_copy(
+            update={"validators": validators, "confirmations_more_than": preset}
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        addresses = [v.address for v in self.validators] + [v.http for v in self.validators]
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("validators: two listen on the same address; give each its own port")
+        if len({validator.name for validator in self.validators}) != len(self.validators):
+            raise ValueError("validators: two have the same name")
+        if self.confirmations_more_than >= len(self.validators):
+            raise ValueError("confirmations_more_than must be below the number of validators")
+        if self.time_scale != 1 and not self.dev:
+            raise ValueError("time_scale: only a dev network may run faster; set it to 1")
+        return self
+
+
+class NodeConfig(Settings):
+    """The content of a node folder's `node.toml`; paths are relative to the folder."""
+
+    name: ShortName
+    genesis: str = "../../genesis.json"
+    interface: str = "../../interface.json"
+    listen: HostPort
+    http: HostPort
+    key: str = "node.key.json"
+    password_file: str = ""
+    data: str = "data"
+    votes: str = "votes"
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @classmethod
+    def load(cls, path: Path) -> NodeConfig:
+        """Read `node.toml`; raises `Misconfigured` `NO_FILE` or `BAD_CONFIG`."""
+        return load_toml(cls, path)
+
+
+def load_toml(model: type[S], path: Path) -> S:
+    """A settings file; raises `Misconfigured` `NO_FILE` or `BAD_CONFIG`."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(CONFIG_BYTES_MAX + 1)
+    except OSError as error:
+        raise Misconfigured("NO_FILE", f"{path}: {error.strerror}") from None
+    if len(raw) > CONFIG_BYTES_MAX:
+        raise Misconfigured("BAD_CONFIG", f"{path}: larger than {CONFIG_BYTES_MAX} bytes")
+    try:
+        # Through JSON, because strict models take arrays as tuples from JSON only.
+        text = json.dumps(tomllib.loads(raw.decode()), default=str)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Misconfigured("BAD_CONFIG", f"{path}: not valid TOML: {error}") from None
+    return parse_settings(model, text, str(path))

@@ -1,0 +1,266 @@
+"""The driver: the asyncio shell around the engine.
+
+It turns sockets, timers and finished checks into inputs, feeds them one at a time, and performs the
+outputs in order, waiting for the disk where an output says so. Disk writes run in a thread of their
+own and signature checks in a process of their own, so that the loop serves everybody meanwhile. It
+decides nothing about transactions, blocks or votes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, assert_never
+
+import structlog
+
+from node import outputs as io
+from node.admission import Verdict
+from node.engine import Engine
+from node.net.gossip import TransactionGossip
+from node.net.transport import Transport
+from node.protocol.block import Receipt
+from node.protocol.encoding import sha256
+from node.protocol.errors import Refused
+from node.protocol.messages import Message, Transactions
+from node.state.store import Store
+from node.state.vote_log import VoteLog
+from node.verifier import EXAMINE_BATCH_MAX, Verifier
+
+TICK_S = 1.0
+INBOX_MAX = 10_000
+EXAMINE_QUEUE_MAX = 20_000
+SUBMIT_TIMEOUT_S = 30.0
+
+log = structlog.get_logger("node")
+
+
+class Observer(Protocol):
+    """Who is told of final blocks and alarms: the service behind the HTTP API."""
+
+    def on_committed(self, height: int, receipts: Sequence[Receipt]) -> None:
+        """A block is final and stored."""
+
+    def on_alarm(self, code: str, message: str) -> None:
+        """The engine wants an operator to look."""
+
+
+class Driver:
+    """Runs one engine. `run` returns when `stop` is called or the engine halts."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        store: Store,
+        votes: VoteLog,
+        verifier: Verifier,
+        transport: Transport,
+        gossip: TransactionGossip,
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._votes = votes
+        self._verifier = verifier
+        self._transport = transport
+        self._gossip = gossip
+        self._observer: Observer | None = None
+        self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
+        self._examine: deque[tuple[bytes, bytes | None, int]] = deque()
+        self._examine_ready = asyncio.Event()
+        self._examining: set[bytes] = set()
+        self._requests: dict[int, asyncio.Future[tuple[io.SubmitResult, ...]]] = {}
+        self._partial: dict[int, tuple[int, list[io.SubmitResult]]] = {}
+        self._last_request = 0
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self.halt: io.Halt | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of final blocks and alarms from now on."""
+        self._observer = observer
+
+    async def run(self) -> None:
+        """Feed the engine until stopped; re-raises what broke in any of the tasks."""
+        await self._perform_all(self._engine.start(now_ms()))
+        async with asyncio.TaskGroup() as tasks:
+            background = [tasks.create_task(self._examine_loop()), tasks.create_task(self._tick())]
+            try:
+                while (event := await self._inbox.get()) is not None and self.halt is None:
+                    await self._perform_all(self._engine.handle(event, now_ms()))
+            finally:
+                for task in background:
+                    task.cancel()
+        self._disk.shutdown(wait=True)
+
+    def stop(self) -> None:
+        """End `run` after the inputs that wait already."""
+        self._feed(None)
+
+    # ---- inputs
+
+    async def on_connected(self, peer: bytes) -> None:
+        """The transport authenticated a peer."""
+        await self._inbox.put(io.PeerConnected(peer))
+
+    async def on_disconnected(self, peer: bytes) -> None:
+        """The transport lost a peer."""
+        await self._inbox.put(io.PeerDisconnected(peer))
+
+    async def on_message(self, peer: bytes, message: Message) -> None:
+        """A decoded message; waiting here slows that one peer down, and nobody else."""
+        if isinstance(message, Transactions):
+            self._queue_examination(message.raws, peer, 0)
+        else:
+            await self._inbox.put(io.PeerMessage(peer, message))
+
+    async def submit(self, raws: Sequence[bytes]) -> tuple[io.SubmitResult, ...]:
+        """Check and pool what a client sent; one verdict each, in order."""
+        if len(self._examine) + len(raws) > EXAMINE_QUEUE_MAX:
+            full = io.SubmitResult(None, "MEMPOOL_FULL", "overloaded; send it again in a while")
+            return (full,) * len(raws)
+        self._last_request += 1
+        request = self._last_request
+        future: asyncio.Future[tuple[io.SubmitResult, ...]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._requests[request] = future
+        self._partial[request] = (len(raws), [])
+        try:
+            self._queue_examination(raws, None, request)
+            return await asyncio.wait_for(future, SUBMIT_TIMEOUT_S)
+        except TimeoutError:
+            raise Refused("OVERLOADED", "the node did not get to it; ask for its id") from None
+        finally:
+            self._requests.pop(request, None)
+            self._partial.pop(request, None)
+
+    def _feed(self, event: io.Input | None) -> None:
+        """Queue without waiting: for timers and ticks, which are few."""
+        try:
+            self._inbox.put_nowait(event)
+        except asyncio.QueueFull:
+            asyncio.get_running_loop().call_later(0.01, self._feed, event)
+
+    # ---- examination
+
+    def _queue_examination(self, raws: Sequence[bytes], origin: bytes | None, request: int) -> None:
+        for raw in raws:
+            if request == 0:
+                # Gossip brings most transactions several times. The hash covers the signature
+                # too, so a forged twin of a known body is not taken for the known one.
+                content_hash = sha256(b"\x00" + raw)
+                if content_hash in self._examining or content_hash in self._engine.mempool:
+                    continue
+                if len(self._examine) >= EXAMINE_QUEUE_MAX:
+                    break
+                self._examining.add(content_hash)
+            self._examine.append((raw, origin, request))
+        self._examine_ready.set()
+
+    async def _examine_loop(self) -> None:
+        while True:
+            await self._examine_ready.wait()
+            self._examine_ready.clear()
+            while self._examine:
+                count = min(EXAMINE_BATCH_MAX, len(self._examine))
+                batch = [self._examine.popleft() for _ in range(count)]
+                verdicts = await self._verifier.examine([raw for raw, _, _ in batch])
+                groups: dict[tuple[bytes | None, int], list[tuple[bytes, Verdict]]] = {}
+                for (raw, origin, request), verdict in zip(batch, verdicts, strict=True):
+                    groups.setdefault((origin, request), []).append((raw, verdict))
+                    if request == 0:
+                        self._examining.discard(sha256(b"\x00" + raw))
+                for (origin, request), items in groups.items():
+                    await self._inbox.put(io.Examined(tuple(items), origin, request))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            await self._inbox.put(io.Tick())
+
+    # ---- outputs
+
+    async def _perform_all(self, outputs: Sequence[io.Output]) -> None:
+        pending = deque(outputs)
+        while pending and self.halt is None:
+            output = pending.popleft()
+            written = await self._perform(output)
+            if written is not None:
+                pending.extend(self._engine.handle(written, now_ms()))
+
+    async def _perform(self, output: io.Output) -> io.BlockWritten | None:
+        match output:
+            case io.WriteVote(record):
+                await self._on_disk(lambda: self._votes.append(record))
+            case io.WriteBlock(height, batch):
+                await self._on_disk(lambda: self._store.write(batch))
+                self._store.adopt(batch)
+                return io.BlockWritten(height)
+            case io.TrimVotes(below_height):
+                await self._on_disk(lambda: self._votes.trim(below_height))
+            case io.SendTo(peer, message):
+                self._transport.send(peer, message)
+            case io.SendToAll(message):
+                self._transport.broadcast(message)
+            case io.Gossip(raws, origin):
+                self._gossip.publish(raws, origin)
+            case io.Verify(raws, origin):
+                self._queue_examination(raws, origin, 0)
+            case io.SetTimer(token, delay_ms):
+                self._set_timer(token, delay_ms)
+            case io.CancelTimer(token):
+                self._cancel_timer(token)
+            case io.PunishPeer(peer, fault):
+                self._transport.disconnect(peer, fault)
+            case io.Submitted(request, results):
+                self._answer(request, results)
+            case io.Committed(height, receipts):
+                if self._observer is not None:
+                    self._observer.on_committed(height, receipts)
+            case io.Alarm(code, message):
+                log.warning("alarm", code=code, message=message)
+                if self._observer is not None:
+                    self._observer.on_alarm(code, message)
+            case io.Halt():
+                log.error("halt", code=output.code, message=output.message)
+                self.halt = output
+                self._feed(None)
+            case _:
+                assert_never(output)
+        return None
+
+    async def _on_disk(self, write: Callable[[], None]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._disk, write)
+
+    def _answer(self, request: int, results: tuple[io.SubmitResult, ...]) -> None:
+        """Collect a request's verdicts, which may come in several batches."""
+        partial = self._partial.get(request)
+        if partial is None:
+            return
+        expected, collected = partial
+        collected.extend(results)
+        future = self._requests[request]
+        if len(collected) == expected and not future.done():
+            future.set_result(tuple(collected))
+
+    def _set_timer(self, token: int, delay_ms: int) -> None:
+        self._cancel_timer(token)
+        loop = asyncio.get_running_loop()
+        self._timers[token] = loop.call_later(delay_ms / 1000, self._on_timer, token)
+
+    def _on_timer(self, token: int) -> None:
+        self._timers.pop(token, None)
+        self._feed(io.TimerElapsed(token))
+
+    def _cancel_timer(self, token: int) -> None:
+        handle = self._timers.pop(token, None)
+        if handle is not None:
+            handle.cancel()
+
+
+def now_ms() -> int:
+    """The wall clock, ms since 1970: the one place where the node reads it."""
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,441 @@
+"""The engine: the spine that carries an input through mempool, consensus, execution and state.
+
+`handle(input, now_ms)` returns the outputs for the caller to perform one by one. It is
+synchronous, knows no socket, clock or thread, writes nothing, and is the only module that knows
+the order of the stages. The driver runs it in a node, the simulator in a cluster of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import assert_never
+
+from contracts.kernel.registry import Contract
+from node import outputs as io
+from node.admission import Candidate, admit
+from node.bodies import Bodies
+from node.consensus import events as consensus
+from node.consensus.replica import Replica
+from node.execution import BlockResult, Executor, Inadmissible, Poison
+from node.importer import Importer
+from node.mempool import Mempool
+from node.net.catch_up import CatchUp
+from node.protocol.block import BLOCK_VERSION, BlockHeader, CertifiedBlock, CommitCertificate
+from node.protocol.domain import Chain
+from node.protocol.encoding import Codec, Record, encode
+from node.protocol.errors import PeerFault, Refused
+from node.protocol.messages import (
+    BATCH_TRANSACTIONS_MAX,
+    BlockRange,
+    BlockRequest,
+    Dissent,
+    Evidence,
+    Head,
+    Message,
+    TransactionRequest,
+    Transactions,
+)
+from node.state.store import Store
+
+FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
+EVIDENCE_MAX = 1_000
+DISSENT_HEIGHTS_MAX = 1_000
+RESULTS_MAX = 8
+
+
+class VoteEntry(Record, frozen=True):
+    """One record of the vote log: the replica's own, and the bodies that it promises to serve."""
+
+    height: int
+    record: bytes
+    raws: tuple[bytes, ...]
+
+
+vote_entry_codec: Codec[VoteEntry] = Codec(VoteEntry, 16 << 20)
+
+
+class Engine:
+    """One node's deterministic core."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        contracts: Mapping[str, Contract],
+        public_key: bytes,
+        replica: Replica,
+        executor: Executor,
+        store: Store,
+        importer: Importer,
+        catch_up: CatchUp,
+        restored: Sequence[Candidate],
+    ) -> None:
+        self._chain = chain
+        self._contracts = contracts
+        self._public_key = public_key
+        self._replica = replica
+        self._executor = executor
+        self._store = store
+        self._importer = importer
+        self._catch_up = catch_up
+        self.mempool = Mempool()
+        self._bodies = Bodies(self.mempool.get)
+        self._bodies.keep(restored)
+        self._results: dict[bytes, BlockResult] = {}
+        self._writing: tuple[BlockHeader, BlockResult] | None = None
+        self._persisted_bodies: set[bytes] = set()
+        self._peers: dict[bytes, None] = {}
+        self._pending = False
+        self._now_ms = 0
+        self._out: list[io.Output] = []
+        self.evidence: dict[bytes, Evidence] = {}
+        self.dissents: dict[int, dict[bytes, Dissent]] = {}
+        self.halted = False
+
+    def start(self, now_ms: int) -> list[io.Output]:
+        """The outputs of coming alive: timers, and one's own latest messages again."""
+        return self._run(lambda: self._consensus(consensus.Tick()), now_ms)
+
+    def handle(self, event: io.Input, now_ms: int) -> list[io.Output]:
+        """Everything that follows from one input, in the order in which it must be done."""
+        return self._run(lambda: self._dispatch(event), now_ms)
+
+    def _run(self, step: Callable[[], None], now_ms: int) -> list[io.Output]:
+        if self.halted:
+            return []
+        self._now_ms = now_ms
+        self._out = []
+        step()
+        self._update_pending()
+        return self._out
+
+    def _dispatch(self, event: io.Input) -> None:
+        match event:
+            case io.PeerMessage(peer, message):
+                self._on_message(peer, message)
+            case io.Examined(items, origin, request):
+                self._on_examined(items, origin, request)
+            case io.TimerElapsed(token):
+                self._consensus(consensus.TimerFired(token))
+            case io.BlockWritten(height):
+                self._on_block_written(height)
+            case io.Tick():
+                self._on_tick()
+            case io.PeerConnected(peer):
+                self._peers[peer] = None
+                self._emit(io.SendTo(peer, Head(self._store.head.height)))
+                self._consensus(consensus.PeerConnected(peer))
+            case io.PeerDisconnected(peer):
+                self._peers.pop(peer, None)
+                self._catch_up.on_fault(peer)
+            case _:
+                assert_never(event)
+
+    def _emit(self, output: io.Output) -> None:
+        self._out.append(output)
+
+    # ---- messages of peers
+
+    def _on_message(self, peer: bytes, message: Message) -> None:
+        match message:
+            case Transactions(raws):
+                self._emit(io.Verify(raws, peer))
+            case TransactionRequest(hashes):
+                self._serve_transactions(peer, hashes)
+            case BlockRequest(height, count):
+                self._emit(io.SendTo(peer, self._block_range(height, count)))
+            case BlockRange(blocks, head):
+                self._catch_up.on_head_hint(peer, head)
+                self._importer.offer(peer, self._catch_up.on_range(peer, blocks, self._now_ms))
+                self._import_next()
+                self._advance_catch_up()
+            case Head(height):
+                self._catch_up.on_head_hint(peer, height)
+                self._advance_catch_up()
+            case Evidence():
+                pass  # Every member makes its own from the messages it sees; a claim proves nothing.
+            case _:
+                self._consensus(consensus.MessageReceived(peer, message))
+
+    def _serve_transactions(self, peer: bytes, hashes: Sequence[bytes]) -> None:
+        found = [c.transaction.raw for c in map(self._bodies.find, hashes) if c is not None]
+        if found:
+            self._emit(io.SendTo(peer, Transactions(tuple(found))))
+
+    def _block_range(self, height: int, count: int) -> BlockRange:
+        blocks, size = [], 0
+        for number in range(height, min(height + count, self._store.head.height + 1)):
+            block = self._store.block(number)
+            if block is None:
+                break
+            size += sum(map(len, block.transactions))
+            if blocks and size > RANGE_BYTES_MAX:
+                break
+            blocks.append(block)
+        return BlockRange(tuple(blocks), self._store.head.height)
+
+    # ---- transactions
+
+    def _on_examined(self, items: Sequence[tuple[bytes, Verdict]], origin: bytes | None, request: int) -> None:
+        results, fresh = [], []
+        for raw, verdict in items:
+            result, added = self._admit(raw, verdict)
+            results.append(result)
+            if added:
+                fresh.append(raw)
+        if fresh:
+            self._emit(io.Gossip(tuple(fresh), origin))
+        if request:
+            self._emit(io.Submitted(request, tuple(results)))
+        self._execute_if_complete()
+
+    def _admit(self, raw: bytes, verdict: Verdict) -> tuple[io.SubmitResult, bool]:
+        """Take one examined transaction; the answer to its sender, and whether it was new."""
+        try:
+            candidate = admit(self._chain, self._contracts, raw, verdict)
+            transaction_id = candidate.transaction.id
+            self._bodies.arrived(candidate)
+            if self._store.find(transaction_id) is not None:
+                return io.SubmitResult(transaction_id, "COMMITTED", "it is final already"), False
+            if not self.mempool.add(candidate, self._now_ms):
+                return io.SubmitResult(transaction_id, "KNOWN", "it waits already"), False
+        except Refused as refusal:
+            return io.SubmitResult(None, refusal.code, refusal.message), False
+        return io.SubmitResult(transaction_id, "PENDING", ""), True
+
+    def _update_pending(self) -> None:
+        """Tell the replica when transactions start or cease to wait: it arms its timer by that."""
+        pending = len(self.mempool) > 0 and self._writing is None
+        if pending != self._pending and not self.halted:
+            self._pending = pending
+            self._consensus(consensus.PendingChanged(pending))
+
+    # ---- consensus
+
+    def _consensus(self, event: consensus.Event) -> None:
+        """Feed the replica, and carry out its effects in order; some answer at once."""
+        effects = deque(self._replica.handle(event, self._now_ms))
+        while effects and not self.halted:
+            answer = self._perform(effects.popleft())
+            if answer is not None:
+                effects.extend(self._replica.handle(answer, self._now_ms))
+
+    def _perform(self, effect: consensus.Effect) -> consensus.Event | None:
+        match effect:
+            case consensus.Persist():
+                self._persist(effect)
+            case consensus.Broadcast(message):
+                self._emit(io.SendToAll(message))
+            case consensus.Send(to, message):
+                self._emit(io.SendTo(to, message))
+            case consensus.BuildProposal():
+                return self._build(effect)
+            case consensus.ExecuteProposal(header, hashes, peer):
+                return self._execute_or_wait(header, hashes, peer)
+            case consensus.CommitBlock(header, hashes, certificate):
+                self._commit(header, certificate)
+            case consensus.SetTimer(token, delay_ms):
+                self._emit(io.SetTimer(token, delay_ms))
+            case consensus.CancelTimer(token):
+                self._emit(io.CancelTimer(token))
+            case consensus.ForwardPending():
+                self._forward_pending()
+            case consensus.RequestCatchUp(peer, height):
+                self._catch_up.on_head_hint(peer, height)
+                self._advance_catch_up()
+            case consensus.ReportEvidence(first, second):
+                self._report_evidence(first, second)
+            case consensus.ReportDissent(message):
+                self._report_dissent(message)
+            case consensus.Alarm(code, message):
+                self._emit(io.Alarm(code, message))
+            case consensus.Halt(code, message):
+                self._halt(code, message)
+            case consensus.TrimVotes(below_height):
+                self._emit(io.TrimVotes(below_height))
+            case _:
+                assert_never(effect)
+        return None
+
+    def _persist(self, effect: consensus.Persist) -> None:
+        """The vote log keeps a proposal's body with the first record that promises to serve it."""
+        raws: tuple[bytes, ...] = ()
+        if effect.block_id and effect.block_id not in self._persisted_bodies:
+            result = self._results[effect.block_id]
+            raws = tuple(candidate.transaction.raw for candidate in result.candidates)
+            self._persisted_bodies.add(effect.block_id)
+        height = self._store.head.height + 1
+        self._emit(io.WriteVote(encode(VoteEntry(height, effect.record, raws))))
+
+    def _build(self, request: consensus.BuildProposal) -> consensus.Event:
+        """A fresh proposal of what waits, executed; no header where there is nothing to order."""
+        head = self._store.head
+        time_ms = max(self._now_ms, head.time_ms + 1)
+        dropped: list[Candidate] = []
+
+        def on_poison(poison: Poison) -> None:
+            dropped.append(poison.candidate)
+            self._emit(io.Alarm("POISON", f"left out of block {request.height}: {poison}"))
+
+        result = self._executor.build_block(
+            request.height, time_ms, self.mempool.round_robin(), on_poison
+        )
+        for candidate in dropped:
+            self.mempool.quarantine(candidate)
+        if not result.candidates and not request.allow_empty:
+            return consensus.ProposalBuilt(request.height, request.view, None, ())
+        header = BlockHeader(
+            BLOCK_VERSION,
+            request.height,
+            time_ms,
+            head.block_id,
+            result.transactions_root,
+            result.receipts_root,
+            result.state_root,
+            result.next_validators.hash,
+            self._public_key,
+        )
+        self._remember(header, result)
+        hashes = tuple(candidate.content_hash for candidate in result.candidates)
+        return consensus.ProposalBuilt(request.height, request.view, header, hashes)
+
+    def _execute_or_wait(
+        self, header: BlockHeader, hashes: Sequence[bytes], peer: bytes
+    ) -> consensus.Event | None:
+        candidates = self._bodies.resolve(hashes)
+        if candidates is None:
+            self._bodies.wait(header, hashes)
+            for request in self._bodies.requests():
+                self._emit(io.SendTo(peer, request))
+            return None
+        return self._execute(header, candidates)
+
+    def _execute(self, header: BlockHeader, candidates: Sequence[Candidate]) -> consensus.Event:
+        block_id = header.id(self._chain)
+        outcome = consensus.ProposalExecuted
+        cached = self._results.get(block_id)
+        if cached is not None:
+            return outcome(block_id, consensus.Outcome.MATCHES, header.state_root)
+        try:
+            result = self._executor.execute_block(header.height, header.time_ms, candidates)
+        except Inadmissible as refusal:
+            self._emit(io.Alarm("INADMISSIBLE", f"proposal {header.height}: {refusal.code}"))
+            return outcome(block_id, consensus.Outcome.INVALID, b"")
+        except Poison as poison:
+            self.mempool.quarantine(poison.candidate)
+            self._emit(io.Alarm("POISON", f"proposal {header.height}: {poison}"))
+            return outcome(block_id, consensus.Outcome.UNAVAILABLE, b"")
+        if header.transactions_root != result.transactions_root:
+            return outcome(block_id, consensus.Outcome.INVALID, b"")
+        if not matches(header, result):
+            return outcome(block_id, consensus.Outcome.DIFFERS, result.state_root)
+        self._remember(header, result)
+        return outcome(block_id, consensus.Outcome.MATCHES, result.state_root)
+
+    def _execute_if_complete(self) -> None:
+        complete = self._bodies.take_complete()
+        if complete is None:
+            return
+        candidates = self._bodies.resolve(complete.hashes)
+        if candidates is None:
+            raise AssertionError("a complete proposal lacks a transaction")
+        self._consensus(self._execute(complete.header, candidates))
+
+    def _remember(self, header: BlockHeader, result: BlockResult) -> None:
+        """Keep the result for the commit, and its transactions for whoever asks."""
+        self._results[header.id(self._chain)] = result
+        while len(self._results) > RESULTS_MAX:
+            del self._results[next(iter(self._results))]
+        self._bodies.keep(result.candidates)
+
+    def _forward_pending(self) -> None:
+        oldest = self.mempool.oldest(FORWARD_TRANSACTIONS_MAX)
+        if oldest:
+            self._emit(io.SendToAll(Transactions(tuple(c.transaction.raw for c in oldest))))
+
+    # ---- final blocks
+
+    def _commit(self, header: BlockHeader, certificate: CommitCertificate) -> None:
+        result = self._results.get(certificate.block_id)
+        if result is None:
+            raise AssertionError("the replica committed a block that was not executed here")
+        raws = tuple(candidate.transaction.raw for candidate in result.candidates)
+        self._write(CertifiedBlock(header, raws, certificate), result)
+
+    def _write(self, block: CertifiedBlock, result: BlockResult) -> None:
+        if self._writing is not None:
+            return
+        batch = self._store.block_batch(
+            block, block.certificate.block_id, result.receipts, result.writes, result.delta
+        )
+        self._writing = (block.header, result)
+        self._emit(io.WriteBlock(block.header.height, batch))
+
+    def _on_block_written(self, height: int) -> None:
+        if self._writing is None or self._writing[0].height != height:
+            raise AssertionError(f"block {height} was written without being asked for")
+        header, result = self._writing
+        self._writing = None
+        for receipt in result.receipts:
+            self.mempool.remove(receipt.transaction_id)
+        self._results.clear()
+        self._bodies.clear()
+        self._persisted_bodies.clear()
+        self._emit(io.Committed(height, result.receipts))
+        self._validators = result.next_validators
+        self._catch_up.on_committed(height)
+        self._consensus(consensus.BlockCommitted(header, result.next_validators))
+        self._import_next()
+        self._advance_catch_up()
+
+    def _import_next(self) -> None:
+        """Check, execute and write the next block that a peer sent, if it is the turn of one."""
+        head = self._store.head
+        taken = None if self._writing is not None else self._importer.take(head.height + 1)
+        if taken is None:
+            return
+        peer, block = taken
+        try:
+            self._importer.check(block, head.block_id, head.time_ms, self._validators)
+            result = self._importer.execute(block)
+        except PeerFault as fault:
+            self._importer.drop()
+            self._catch_up.on_fault(peer)
+            self._emit(io.PunishPeer(peer, fault))
+        except (Diverged, Poison, Inadmissible) as failure:
+            self._halt("DIVERGED", f"{failure}; keep this folder and ask for help")
+        else:
+            self._write(block, result)
+
+    def _advance_catch_up(self) -> None:
+        for peer, request in self._catch_up.poll(self._store.head.height + 1, self._now_ms):
+            self._emit(io.SendTo(peer, request))
+
+    def _on_tick(self) -> None:
+        self.mempool.drop_expired(self._now_ms)
+        self._emit(io.SendToAll(Head(self._store.head.height)))
+        self._advance_catch_up()
+        waiting_requests = self._bodies.requests()
+        if waiting_requests and self._peers:
+            peer = self._next_peer()
+            for request in waiting_requests:
+                self._emit(io.SendTo(peer, request))
+        self._consensus(consensus.Tick())
+
+    # ---- what operators see
+
+    def _report_evidence(self, first: Message, second: Message) -> None:
+        item = Evidence(encode(first), encode(second))
+        if len(self.evidence) < EVIDENCE_MAX:
+            self.evidence.setdefault(encode(item), item)
+        self._emit(io.Alarm("EQUIVOCATION", "a member signed two contradicting messages"))
+
+    def _report_dissent(self, dissent: Dissent) -> None:
+        self.dissents.setdefault(dissent.height, {})[dissent.signer] = dissent
+        while len(self.dissents) > DISSENT_HEIGHTS_MAX:
+            del self.dissents[next(iter(self.dissents))]
+        self._emit(io.Alarm("DISSENT", f"{dissent.signer.hex()[:16]}… at {dissent.height}"))
+
+    def _halt(self, code: str, message: str) -> None:
+        self.halted = True
+        self._emit(io.Halt(code, message))

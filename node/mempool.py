@@ -1,0 +1,131 @@
+"""The mempool: candidates that wait for a block, bounded in count, bytes and share per sender.
+
+Batches are picked round-robin over senders with each sender's arrival order kept, so that one busy
+sender cannot starve the rest. Under overload it refuses (`MEMPOOL_FULL`) rather than collapse.
+Poisonous transactions are quarantined here: never proposed, and no reason to run a timer. It
+neither executes nor verifies anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from node.admission import Candidate
+from node.protocol.errors import Refused
+from node.protocol.transaction import VALID_FOR_MS_MAX, lifetime_code
+
+POOL_TRANSACTIONS_MAX = 20_000
+POOL_BYTES_MAX = 64 << 20
+SENDER_TRANSACTIONS_MAX = 4_000
+QUARANTINE_MAX = 1_000
+CLOCK_SKEW_MS = 2_000
+
+
+class Mempool:
+    """An ordered, bounded set of candidates."""
+
+    def __init__(self) -> None:
+        self._by_hash: dict[bytes, Candidate] = {}
+        self._hash_of_id: dict[bytes, bytes] = {}
+        self._senders: dict[bytes, dict[bytes, Candidate]] = {}
+        self._quarantine: dict[bytes, None] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_hash)
+
+    def __contains__(self, content_hash: bytes) -> bool:
+        return content_hash in self._by_hash
+
+    def get(self, content_hash: bytes) -> Candidate | None:
+        """The waiting candidate with this content hash."""
+        return self._by_hash.get(content_hash)
+
+    def find(self, transaction_id: bytes) -> Candidate | None:
+        """The waiting candidate with this transaction id."""
+        content_hash = self._hash_of_id.get(transaction_id)
+        return None if content_hash is None else self._by_hash[content_hash]
+
+    def add(self, candidate: Candidate, now_ms: int) -> bool:
+        """Take a candidate; False if its id waits already.
+
+        Raises `Refused`: `TX_EXPIRED`, `TX_TOO_DISTANT`, `QUARANTINED`, `MEMPOOL_FULL`,
+        `SENDER_LIMIT`, or the code of a bad seal.
+        """
+        transaction = candidate.transaction
+        if not candidate.poolable:
+            raise Refused(candidate.rejection, "a sealed call does not open")
+        if transaction.id in self._hash_of_id:
+            return False
+        self._check_lifetime(transaction.body.valid_until, now_ms)
+        if transaction.content_hash in self._quarantine:
+            raise Refused("QUARANTINED", "this transaction made an execution fail; operators know")
+        queue = self._senders.get(transaction.body.sender)
+        if queue is not None and len(queue) >= SENDER_TRANSACTIONS_MAX:
+            raise Refused("SENDER_LIMIT", f"{SENDER_TRANSACTIONS_MAX} of this sender wait already")
+        size = len(transaction.raw)
+        if len(self._by_hash) >= POOL_TRANSACTIONS_MAX or self.bytes + size > POOL_BYTES_MAX:
+            raise Refused("MEMPOOL_FULL", "the node is overloaded; send it again in a while")
+        self._by_hash[transaction.content_hash] = candidate
+        self._hash_of_id[transaction.id] = transaction.content_hash
+        self._senders.setdefault(transaction.body.sender, {})[transaction.content_hash] = candidate
+        self.bytes += size
+        return True
+
+    def remove(self, transaction_id: bytes) -> None:
+        """Forget the candidate with this id; its sender goes to the end of the round."""
+        content_hash = self._hash_of_id.pop(transaction_id, None)
+        if content_hash is None:
+            return
+        candidate = self._by_hash.pop(content_hash)
+        self.bytes -= len(candidate.transaction.raw)
+        sender = candidate.transaction.body.sender
+        queue = self._senders.pop(sender)
+        del queue[content_hash]
+        if queue:
+            self._senders[sender] = queue
+
+    def quarantine(self, candidate: Candidate) -> None:
+        """Drop a poisonous candidate and remember not to take it again."""
+        self.remove(candidate.transaction.id)
+        self._quarantine[candidate.content_hash] = None
+        while len(self._quarantine) > QUARANTINE_MAX:
+            del self._quarantine[next(iter(self._quarantine))]
+
+    def drop_expired(self, time_ms: int) -> list[bytes]:
+        """Forget whatever no block after `time_ms` may hold; the ids, in order of arrival."""
+        expired = [
+            candidate.transaction.id
+            for candidate in self._by_hash.values()
+            if candidate.transaction.body.valid_until < time_ms
+        ]
+        for transaction_id in expired:
+            self.remove(transaction_id)
+        return expired
+
+    def round_robin(self) -> Iterator[Candidate]:
+        """All candidates, one per sender and round. The pool must not change meanwhile."""
+        active: Iterable[Iterator[Candidate]] = (iter(q.values()) for q in self._senders.values())
+        while True:
+            following = []
+            for queue in active:
+                candidate = next(queue, None)
+                if candidate is not None:
+                    yield candidate
+                    following.append(queue)
+            if not following:
+                return
+            active = following
+
+    def oldest(self, count: int) -> list[Candidate]:
+        """The first `count` arrivals."""
+        waiting = iter(self._by_hash.values())
+        return [candidate for _, candidate in zip(range(count), waiting, strict=False)]
+
+    @staticmethod
+    def _check_lifetime(valid_until: int, now_ms: int) -> None:
+        code = lifetime_code(valid_until, now_ms)
+        if code == "TX_EXPIRED":
+            raise Refused(code, "valid_until has passed; sign it again with a later one")
+        if code == "TX_TOO_DISTANT" and valid_until > now_ms + VALID_FOR_MS_MAX + CLOCK_SKEW_MS:
+            raise Refused(code, f"valid_until is more than {VALID_FOR_MS_MAX // 60_000} min ahead")

@@ -1,0 +1,217 @@
+"""The live node as the HTTP API sees it: submission, waiting, subscriptions, and live facts.
+
+It stands between `http` and the driver, so that neither knows the other. Whatever can be read
+from final blocks is `query`'s part, not ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from node.admission import admit
+from node.driver import Driver, now_ms
+from node.engine import Engine
+from node.execution import Executor
+from node.http.service import FailedCheck
+from node.net.transport import Transport
+from node.outputs import SubmitResult
+from node.protocol.block import Receipt
+from node.protocol.errors import Refused
+from node.protocol.json_view import to_json
+from node.query import Query
+from node.verifier import Verifier
+
+SUBSCRIBERS_MAX = 256
+SUBSCRIPTION_HEIGHTS_MAX = 1_024
+ALARMS_MAX = 100
+DISK_FREE_BYTES_MIN = 256 << 20
+
+
+class LiveService:
+    """Implements `node.http.service.NodeService`."""
+
+    def __init__(
+        self,
+        name: str,
+        public_key: bytes,
+        query: Query,
+        engine: Engine,
+        driver: Driver,
+        executor: Executor,
+        verifier: Verifier,
+        transport: Transport,
+        data_folder: Path,
+    ) -> None:
+        self.query = query
+        self._name = name
+        self._public_key = public_key
+        self._engine = engine
+        self._driver = driver
+        self._executor = executor
+        self._verifier = verifier
+        self._transport = transport
+        self._data_folder = data_folder
+        self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._subscribers: list[asyncio.Queue[int]] = []
+        self._alarms: dict[str, int] = {}
+        self._transactions = 0
+        driver.observe(self)
+
+    @property
+    def name(self) -> str:
+        """The node's name in the genesis file."""
+        return self._name
+
+    @property
+    def public_key(self) -> bytes:
+        """The node's ledger key."""
+        return self._public_key
+
+    def now_ms(self) -> int:
+        """The node's clock, ms since 1970."""
+        return now_ms()
+
+    # ---- submission and waiting
+
+    async def submit(self, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
+        """One verdict each, in order."""
+        return await self._driver.submit(raws)
+
+    def pending_until(self, transaction_id: bytes) -> int | None:
+        """`valid_until` of a transaction that waits here."""
+        candidate = self._engine.mempool.find(transaction_id)
+        return None if candidate is None else candidate.transaction.body.valid_until
+
+    async def wait_committed(self, transaction_id: bytes, timeout_s: float) -> bool:
+        """Whether the transaction is final, waiting up to `timeout_s` for it."""
+        if self.query.is_final(transaction_id):
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(transaction_id, []).append(future)
+        try:
+            await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            return False
+        finally:
+            waiting = self._waiters.get(transaction_id)
+            if waiting is not None and future in waiting:
+                waiting.remove(future)
+                if not waiting:
+                    del self._waiters[transaction_id]
+        return True
+
+    async def simulate(self, raw: bytes) -> Receipt:
+        """What would become of the transaction now."""
+        verdict = (await self._verifier.examine([raw]))[0]
+        candidate = admit(self.query.chain, self.query.contracts, raw, verdict)
+        if not candidate.poolable:
+            raise Refused(candidate.rejection, "a sealed call does not open")
+        head = self.query.head
+        return self._executor.simulate(head.height + 1, max(now_ms(), head.time_ms + 1), candidate)
+
+    def subscribe(self) -> asyncio.Queue[int]:
+        """A bounded queue of final heights."""
+        if len(self._subscribers) >= SUBSCRIBERS_MAX:
+            raise Refused("TOO_MANY_STREAMS", f"at most {SUBSCRIBERS_MAX} streams a node")
+        queue: asyncio.Queue[int] = asyncio.Queue(SUBSCRIPTION_HEIGHTS_MAX)
+        self._subscribers.append(queue)
+        return queue
+
+    def unsubscribe(self, queue: asyncio.Queue[int]) -> None:
+        """End a subscription."""
+        if queue in self._subscribers:
+            self._subscribers.remove(queue)
+
+    # ---- what the driver tells
+
+    def on_committed(self, height: int, receipts: Sequence[Receipt]) -> None:
+        """Wake whoever waits for one of these transactions, or for any block."""
+        self._transactions += len(receipts)
+        if self._waiters:
+            for receipt in receipts:
+                for future in self._waiters.pop(receipt.transaction_id, ()):
+                    if not future.done():
+                        future.set_result(None)
+        for queue in self._subscribers:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(height)
+
+    def on_alarm(self, code: str, message: str) -> None:
+        """Count it for the status and the metrics."""
+        if code in self._alarms or len(self._alarms) < ALARMS_MAX:
+            self._alarms[code] = self._alarms.get(code, 0) + 1
+
+    # ---- live facts
+
+    def status(self) -> Mapping[str, Any]:
+        """Live facts for /v1/status."""
+        facts = self._engine.consensus_facts()
+        return {
+            "view": str(facts.view),
+            "leader": facts.leader.hex(),
+            "caught_up": self._engine.caught_up,
+            "peers_connected": len(self._transport.connected),
+            "mempool": self.mempool(),
+            "alarms": {code: str(count) for code, count in self._alarms.items()},
+            "failed_checks": [
+                {"component": check.component, "reason": check.reason} for check in self.health()
+            ],
+        }
+
+    def peers(self) -> Sequence[Mapping[str, Any]]:
+        """One entry for each known peer."""
+        return self._transport.peers_view()
+
+    def mempool(self) -> Mapping[str, Any]:
+        """Size and bytes of the mempool."""
+        pool = self._engine.mempool
+        return {"transactions": str(len(pool)), "bytes": str(pool.bytes)}
+
+    def evidence(self) -> Sequence[Mapping[str, Any]]:
+        """Pairs of contradicting signed messages."""
+        return [
+            {"first": item.first.hex(), "second": item.second.hex()}
+            for item in self._engine.evidence.values()
+        ]
+
+    def confirmations(self, height: int) -> Mapping[str, Any]:
+        """Who dissented at a final height; who confirmed is in its certificate."""
+        dissents = self._engine.dissents.get(height, {})
+        return {"dissented": [to_json(dissent) for dissent in dissents.values()]}
+
+    def health(self) -> Sequence[FailedCheck]:
+        """Why the node is not ready."""
+        failed = []
+        if not self._engine.caught_up:
+            failed.append(FailedCheck("sync", "the node is catching up with its peers"))
+        quorum = self.query.validators.quorum
+        reachable = len(self._transport.connected) + 1
+        if reachable < quorum:
+            failed.append(FailedCheck("peers", f"{reachable} of {quorum} needed for a quorum"))
+        if shutil.disk_usage(self._data_folder).free < DISK_FREE_BYTES_MIN:
+            failed.append(FailedCheck("disk", "less than 256 MiB free; make room"))
+        if self._engine.halted:
+            failed.append(FailedCheck("engine", "halted; see the node's log"))
+        return failed
+
+    def measurements(self) -> Mapping[str, float]:
+        """Current figures by metric name."""
+        facts = self._engine.consensus_facts()
+        pool = self._engine.mempool
+        return {
+            "consensus_height": self.query.head.height,
+            "consensus_view_number": facts.view,
+            "consensus_validators": self.query.validators.size,
+            "consensus_missing_validators": self.query.validators.size
+            - 1
+            - len(self._transport.connected),
+            "consensus_total_txs": self._transactions,
+            "mempool_size": len(pool),
+            "mempool_size_bytes": pool.bytes,
+            "p2p_peers": len(self._transport.connected),
+        }

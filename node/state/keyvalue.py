@@ -1,0 +1,69 @@
+"""The few things that the state needs of an ordered key-value database, and one in memory.
+
+`level` has the real one. Everything above is written against this protocol, so the simulator and
+the tests run the same store on `MemoryKeyValue`, which forgets everything when it is dropped.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+Put = tuple[bytes, bytes | None]
+"""A key and its new value; None deletes."""
+
+
+class KeyValue(Protocol):
+    """An ordered map of bytes. Every method may raise `StoreFailure`."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or None."""
+
+    def iterate(
+        self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
+
+    def write(self, puts: Sequence[Put], sync: bool) -> None:
+        """All or nothing; with `sync` it is on the disk when this returns. Later puts win."""
+
+    def close(self) -> None:
+        """Give the database free; nothing may be called afterwards."""
+
+
+class MemoryKeyValue:
+    """A `KeyValue` for tests and the simulator: a dict and a list of its keys, sorted on demand."""
+
+    def __init__(self) -> None:
+        self._values: dict[bytes, bytes] = {}
+        self._keys: list[bytes] | None = []
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or None."""
+        return self._values.get(key)
+
+    def iterate(
+        self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
+        if self._keys is None:
+            self._keys = sorted(self._values)
+        keys = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, stop)]
+        if reverse:
+            keys.reverse()
+        return iter([(key, self._values[key]) for key in keys[:limit]])
+
+    def write(self, puts: Sequence[Put], sync: bool) -> None:
+        """All or nothing; there is no disk, so `sync` changes nothing."""
+        for key, value in puts:
+            if value is None:
+                if self._values.pop(key, None) is not None:
+                    self._keys = None
+            else:
+                if key not in self._values:
+                    self._keys = None
+                self._values[key] = value
+
+    def close(self) -> None:
+        """Nothing to give free."""

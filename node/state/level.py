@@ -1,0 +1,116 @@
+"""LevelDB behind the `KeyValue` protocol; the only importer of plyvel.
+
+Its errors become `StoreFailure`s that say in one line what the operator can do. What the keys mean
+is laid down in `store` and `vote_log`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import plyvel
+
+from node.protocol.errors import StoreFailure
+from node.state.keyvalue import Put
+
+WRITE_BUFFER_BYTES = 16 << 20
+BLOCK_CACHE_BYTES = 64 << 20
+OPEN_FILES_MAX = 256
+BLOOM_BITS = 10
+
+
+class LevelKeyValue:
+    """An open LevelDB folder. One process at a time."""
+
+    def __init__(self, path: Path, database: plyvel.DB) -> None:
+        self._path = path
+        self._database = database
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or None."""
+        try:
+            value: bytes | None = self._database.get(key)
+        except (plyvel.Error, OSError) as error:
+            raise _failure(self._path, error) from None
+        return value
+
+    def iterate(
+        self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
+        return self._walk(
+            self._database.iterator(start=start, stop=stop, reverse=reverse, fill_cache=False),
+            limit,
+        )
+
+    def write(self, puts: Sequence[Put], sync: bool) -> None:
+        """All or nothing; with `sync` it is on the disk when this returns. Later puts win."""
+        try:
+            batch = self._database.write_batch(sync=sync)
+            put, delete = batch.put, batch.delete
+            for key, value in puts:
+                if value is None:
+                    delete(key)
+                else:
+                    put(key, value)
+            batch.write()
+        except (plyvel.Error, OSError) as error:
+            raise _failure(self._path, error) from None
+
+    def close(self) -> None:
+        """Give the folder's lock free."""
+        self._database.close()
+
+    def _walk(self, iterator: plyvel.Iterator, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with iterator:
+                yield from islice(iterator, limit)
+        except (plyvel.Error, OSError) as error:
+            raise _failure(self._path, error) from None
+
+
+def open_level(
+    path: Path,
+    write_buffer_bytes: int = WRITE_BUFFER_BYTES,
+    block_cache_bytes: int = BLOCK_CACHE_BYTES,
+    open_files_max: int = OPEN_FILES_MAX,
+) -> LevelKeyValue:
+    """Open or create the database in folder `path`.
+
+    Raises `StoreFailure` `DATABASE_IN_USE`, `DATABASE_DAMAGED` or `DISK_FAILED`.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        database = plyvel.DB(
+            str(path),
+            create_if_missing=True,
+            paranoid_checks=True,
+            write_buffer_size=write_buffer_bytes,
+            lru_cache_size=block_cache_bytes,
+            max_open_files=open_files_max,
+            bloom_filter_bits=BLOOM_BITS,
+            compression="snappy",
+        )
+    except (plyvel.Error, OSError) as error:
+        raise _failure(path, error) from None
+    return LevelKeyValue(path, database)
+
+
+def _failure(path: Path, error: Exception) -> StoreFailure:
+    """The one line for the operator; LevelDB's own words only where there is no better one."""
+    text = str(error)
+    if "lock" in text.lower():
+        return StoreFailure(
+            "DATABASE_IN_USE", f"{path} is in use by another process; stop that one first"
+        )
+    if isinstance(error, plyvel.CorruptionError) or "corruption" in text.lower():
+        return StoreFailure(
+            "DATABASE_DAMAGED",
+            f"{path} is damaged; move the folder away, and the node fetches the chain from its "
+            f"peers ({text})",
+        )
+    return StoreFailure(
+        "DISK_FAILED", f"{path} cannot be read or written; check the disk and its rights ({text})"
+    )

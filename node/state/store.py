@@ -1,0 +1,309 @@
+"""The store: blocks, receipts, records and the state tree in one ordered database.
+
+A block becomes durable in one synced batch with all its effects, so a crash leaves it whole or
+absent. `block_batch` computes that batch as a value, `commit` writes it and only then moves the
+head and the tree in memory. Numbers in keys are big-endian, so that byte order is their order.
+
+| key                                     | value                                                |
+|-----------------------------------------|------------------------------------------------------|
+| `m` `genesis`                           | `_Origin`: layout version, genesis hash, tree depth  |
+| `m` `head`                              | `_HeadRecord`: height, block id, root, transactions  |
+| `s` table ‖ 00 ‖ key                    | the record's bytes                                   |
+| `t` bucket (4)                          | entries of a bucket of the state tree (see `tree`)   |
+| `b` height (8)                          | `CertifiedBlock`                                     |
+| `r` height (8)                          | the receipts of that block, in order                 |
+| `i` first 16 bytes of a transaction id  | height (8) ‖ index in the block (4)                  |
+| `h` key length (2) ‖ key ‖ height (8)   | a `HISTORY_TABLE` record as of that height, or empty |
+
+What records mean, and which tables are private, is for execution and query to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeVar
+
+from node.protocol.block import (
+    BlockHeader,
+    CertifiedBlock,
+    Receipt,
+    block_codec,
+    receipts_codec,
+)
+from node.protocol.encoding import Codec, Record, encode
+from node.protocol.errors import Refused, StoreFailure
+from node.protocol.proofs import StateProof, key_hash
+from node.protocol.transaction import Hash, Height
+from node.state.keyvalue import KeyValue, Put
+from node.state.tree import StateTree, TreeDelta, load_tree
+
+LAYOUT_VERSION = 1
+HISTORY_TABLE = "kernel/accounts"
+INDEX_KEY_BYTES = 16
+SCAN_MAX = 10_000
+
+_GENESIS = b"mgenesis"
+_HEAD = b"mhead"
+
+Writes = Mapping[tuple[str, bytes], bytes | None]
+"""(table, key) to the record's bytes; None deletes it."""
+
+T = TypeVar("T")
+
+
+class _Origin(Record, frozen=True):
+    layout: int
+    genesis_hash: Hash
+    tree_depth: int
+
+
+class _HeadRecord(Record, frozen=True):
+    height: Height
+    block_id: Hash
+    state_root: Hash
+    transactions: int
+
+
+class Head(NamedTuple):
+    """The last stored block. At height 0 it is the genesis state: no header, the genesis hash."""
+
+    height: int
+    block_id: bytes
+    header: BlockHeader | None
+    state_root: bytes
+    transactions: int
+
+
+class Batch(NamedTuple):
+    """Everything that one block changes, ready to be written at once."""
+
+    puts: Sequence[Put]
+    delta: TreeDelta
+    head: Head
+
+
+_origin_codec: Codec[_Origin] = Codec(_Origin, 1_024)
+_head_codec: Codec[_HeadRecord] = Codec(_HeadRecord, 1_024)
+
+
+class Store:
+    """The durable state of one node, read by everybody and written by `commit` alone."""
+
+    def __init__(
+        self,
+        database: KeyValue,
+        depth: int,
+        genesis_hash: bytes,
+        progress: Callable[[int], None] | None = None,
+    ) -> None:
+        """Open what is there and rebuild the tree in memory (3 s a million records).
+
+        Raises `StoreFailure` `WRONG_GENESIS`, `WRONG_LAYOUT` or `DATABASE_DAMAGED`.
+        """
+        self._database = database
+        self._get = database.get
+        self._genesis_hash = genesis_hash
+        self.is_new: Final = _check_origin(database, depth, genesis_hash)
+        self.tree: Final = load_tree(depth, database, progress)
+        self._head = self._load_head()
+
+    # ---- reading
+
+    @property
+    def head(self) -> Head:
+        """The last committed block."""
+        return self._head
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The record under `key` at the head, or None."""
+        return self._get(_table_prefix(table) + key)
+
+    def scan(
+        self, table: str, prefix: bytes, after: bytes | None, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        """Up to `limit` records at the head: ascending keys with `prefix` and above `after`."""
+        base = _table_prefix(table)
+        start, stop = base + prefix, _successor(base + prefix)
+        if after is not None:
+            start = max(start, base + after + b"\x00")
+        pairs = self._database.iterate(start, stop, limit=min(limit, SCAN_MAX))
+        return [(key[len(base) :], value) for key, value in pairs]
+
+    def prove(self, table: str, key: bytes) -> StateProof:
+        """What the state root of the head says about `key`, present or absent."""
+        return self.tree.prove(key_hash(table, key))
+
+    def block(self, height: int) -> CertifiedBlock | None:
+        """The block of a height, or None above the head and at 0."""
+        return _decoded(block_codec, self._get(b"b" + _number(height)))
+
+    def blocks_before(self, height: int, limit: int) -> Iterator[CertifiedBlock]:
+        """Up to `limit` blocks of lower heights, newest first; lazily, since blocks are large."""
+        last = min(height - 1, self._head.height)
+        for lower in range(last, max(0, last - limit), -1):
+            block = self.block(lower)
+            if block is None:
+                raise _damaged(f"block {lower} is missing")
+            yield block
+
+    def receipts(self, height: int) -> tuple[Receipt, ...]:
+        """The receipts of a block in its order; empty above the head."""
+        return _decoded(receipts_codec, self._get(b"r" + _number(height))) or ()
+
+    def find(self, transaction_id: bytes) -> tuple[int, int] | None:
+        """Height and index of a final transaction, or None: the replay check, one index read.
+
+        Only 16 bytes of the id are indexed: 128 bits of a hash are enough not to meet by chance.
+        """
+        place = self._get(b"i" + transaction_id[:INDEX_KEY_BYTES])
+        if place is None:
+            return None
+        return int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big")
+
+    def balance_at(self, key: bytes, height: int) -> bytes | None:
+        """The `HISTORY_TABLE` record under `key` as it was after the block of `height`, or None.
+
+        Raises `Refused` `NO_SUCH_HEIGHT` outside 0 and the head.
+        """
+        if not 0 <= height <= self._head.height:
+            raise Refused("NO_SUCH_HEIGHT", f"heights from 0 to {self._head.height} are known")
+        prefix = _history_prefix(key)
+        newest = self._database.iterate(prefix, prefix + _number(height + 1), reverse=True, limit=1)
+        return next((value or None for _, value in newest), None)
+
+    # ---- writing
+
+    def genesis_batch(self, writes: Writes, delta: TreeDelta) -> Batch:
+        """The batch of height 0: the genesis state, into a store that `is_new`."""
+        head = Head(0, self._genesis_hash, None, delta.root, 0)
+        origin = _Origin(LAYOUT_VERSION, self._genesis_hash, self.tree.depth)
+        return Batch(
+            [(_GENESIS, encode(origin)), *_state_puts(writes, 0, delta, head)], delta, head
+        )
+
+    def block_batch(
+        self,
+        block: CertifiedBlock,
+        block_id: bytes,
+        receipts: Sequence[Receipt],
+        writes: Writes,
+        delta: TreeDelta,
+        base: Head | None = None,
+    ) -> Batch:
+        """The batch of the block after `base` (default: the head); `delta` has the same base."""
+        before = base or self._head
+        header = block.header
+        if header.height != before.height + 1 or header.parent != before.block_id:
+            raise AssertionError(f"block {header.height} does not follow {before.height}")
+        if header.state_root != delta.root or len(receipts) != len(block.transactions):
+            raise AssertionError(f"the results of block {header.height} are of another block")
+        transactions = before.transactions + len(receipts)
+        head = Head(header.height, block_id, header, delta.root, transactions)
+        height = _number(header.height)
+        puts = _state_puts(writes, header.height, delta, head)
+        puts.append((b"b" + height, encode(block)))
+        puts.append((b"r" + height, encode(tuple(receipts))))
+        for index, receipt in enumerate(receipts):
+            place = height + index.to_bytes(4, "big")
+            puts.append((b"i" + receipt.transaction_id[:INDEX_KEY_BYTES], place))
+        return Batch(puts, delta, head)
+
+    def commit(self, batch: Batch) -> None:
+        """Write a batch durably, then move tree and head: all of it or none of it."""
+        if batch.delta.base_root != self.tree.root:
+            raise AssertionError(f"block {batch.head.height} is committed out of order")
+        self._database.write(batch.puts, sync=True)
+        self.tree.apply(batch.delta)
+        self._head = batch.head
+
+    def close(self) -> None:
+        """Give the database free."""
+        self._database.close()
+
+    def _load_head(self) -> Head:
+        if self.is_new:
+            return Head(0, self._genesis_hash, None, self.tree.root, 0)
+        record = _decoded(_head_codec, self._get(_HEAD))
+        if record is None:
+            raise _damaged("it has no head")
+        if record.state_root != self.tree.root:
+            raise _damaged("its state is not the one of its head")
+        block = self.block(record.height)
+        if block is None and record.height:
+            raise _damaged(f"block {record.height} is missing")
+        header = block.header if block else None
+        return Head(record.height, record.block_id, header, record.state_root, record.transactions)
+
+
+def _check_origin(database: KeyValue, depth: int, genesis_hash: bytes) -> bool:
+    """Whether the database is new; raises `StoreFailure` if it was made for something else."""
+    origin = _decoded(_origin_codec, database.get(_GENESIS))
+    if origin is None:
+        if next(database.iterate(b"", b"\xff", limit=1), None) is not None:
+            raise _damaged("it does not say which network it belongs to")
+        return True
+    if origin.layout != LAYOUT_VERSION:
+        raise StoreFailure(
+            "WRONG_LAYOUT",
+            f"the database has layout {origin.layout}, this version writes {LAYOUT_VERSION}; move "
+            "the data folder away, and the node fetches the chain from its peers",
+        )
+    if origin.genesis_hash != genesis_hash or origin.tree_depth != depth:
+        raise StoreFailure(
+            "WRONG_GENESIS",
+            f"the database belongs to the network of genesis {origin.genesis_hash.hex()[:16]}…, "
+            f"genesis.json is {genesis_hash.hex()[:16]}…; use the right genesis.json or another "
+            "data folder",
+        )
+    return False
+
+
+def _state_puts(writes: Writes, height: int, delta: TreeDelta, head: Head) -> list[Put]:
+    """The writes of records, their history, the tree and the head."""
+    puts: list[Put] = []
+    suffix = _number(height)
+    for (table, key), value in writes.items():
+        puts.append((_table_prefix(table) + key, value))
+        if table == HISTORY_TABLE:
+            puts.append((_history_prefix(key) + suffix, value or b""))
+    puts += delta.bucket_writes
+    record = _HeadRecord(head.height, head.block_id, head.state_root, head.transactions)
+    puts.append((_HEAD, encode(record)))
+    return puts
+
+
+@lru_cache(maxsize=256)
+def _table_prefix(table: str) -> bytes:
+    return b"s" + table.encode() + b"\x00"
+
+
+def _history_prefix(key: bytes) -> bytes:
+    return b"h" + len(key).to_bytes(2, "big") + key
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def _successor(prefix: bytes) -> bytes:
+    """The lowest key above all that start with `prefix`, which never is all FF here."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1])
+
+
+def _decoded(codec: Codec[T], raw: bytes | None) -> T | None:
+    if raw is None:
+        return None
+    try:
+        return codec.decode(raw)
+    except Refused as refusal:
+        raise _damaged(f"a record cannot be read: {refusal.code}") from None
+
+
+def _damaged(reason: str) -> StoreFailure:
+    return StoreFailure(
+        "DATABASE_DAMAGED",
+        f"the database is damaged ({reason}); move the data folder away, and the node fetches the "
+        "chain from its peers",
+    )

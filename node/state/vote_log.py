@@ -1,0 +1,97 @@
+"""The vote log: what this validator has signed, in order, in a database of its own.
+
+A record is synced before the message it is about is sent, so that a restarted node never
+contradicts itself. Records are opaque here; each is kept with the height it is about, so that the
+log can be trimmed once the block of that height is stored.
+
+| key                   | value                                                      |
+|-----------------------|------------------------------------------------------------|
+| `f`                   | sequence of the first record that was not trimmed, 8 bytes |
+| `v` ‖ sequence (8)    | height (8) ‖ record                                        |
+
+Sequences have no gap between `f` and the last one: a gap means that votes were lost, and a node
+that goes on without knowing its own votes may sign the opposite of one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from node.protocol.errors import StoreFailure
+from node.state.keyvalue import KeyValue, Put
+
+VOTE_RECORD_BYTES_MAX = 32 << 20
+_FIRST = b"f"
+_VOTE = b"v"
+_VOTES_END = b"w"
+
+
+class VoteLog:
+    """The votes of one validator, oldest first."""
+
+    def __init__(self, records: KeyValue) -> None:
+        """Read and check the log; raises `StoreFailure` `DAMAGED_VOTES` if a record is missing."""
+        self._database = records
+        first = records.get(_FIRST)
+        self.is_new: Final = first is None
+        if first is None:
+            first = _number(0)
+            records.write([(_FIRST, first)], sync=True)
+        self._heights: deque[int] = deque()
+        self._first = _parsed(first)
+        for expected, (key, value) in enumerate(
+            records.iterate(_VOTE, _VOTES_END), start=self._first
+        ):
+            if key != _VOTE + _number(expected) or len(value) < 8:
+                raise _damaged(f"record {expected} is missing")
+            self._heights.append(_parsed(value[:8]))
+
+    def load(self) -> list[bytes]:
+        """All records that are not trimmed, oldest first."""
+        return [value[8:] for _, value in self._database.iterate(_VOTE, _VOTES_END)]
+
+    def append(self, record: bytes, height: int) -> None:
+        """Store one record about `height`; it is on the disk when this returns."""
+        if len(record) > VOTE_RECORD_BYTES_MAX:
+            raise AssertionError(f"a vote record of {len(record)} bytes")
+        sequence = self._first + len(self._heights)
+        value = _number(height) + record
+        self._database.write([(_VOTE + _number(sequence), value)], sync=True)
+        self._heights.append(height)
+
+    def trim(self, below_height: int) -> None:
+        """Drop the leading records about lower heights. Not synced: losing a trim loses nothing."""
+        count = 0
+        while count < len(self._heights) and self._heights[count] < below_height:
+            count += 1
+        if not count:
+            return
+        first = self._first + count
+        puts: list[Put] = [(_VOTE + _number(at), None) for at in range(self._first, first)]
+        self._database.write([*puts, (_FIRST, _number(first))], sync=False)
+        for _ in range(count):
+            self._heights.popleft()
+        self._first = first
+
+    def close(self) -> None:
+        """Give the database free."""
+        self._database.close()
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8, "big")
+
+
+def _parsed(raw: bytes) -> int:
+    if len(raw) != 8:
+        raise _damaged("a number has the wrong size")
+    return int.from_bytes(raw, "big")
+
+
+def _damaged(reason: str) -> StoreFailure:
+    return StoreFailure(
+        "DAMAGED_VOTES",
+        f"the vote database is damaged ({reason}); restore it, or let this validator rejoin with a "
+        "new key: without its own votes it could sign twice",
+    )

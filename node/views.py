@@ -1,0 +1,92 @@
+"""How final things look in JSON: headers, certificates, blocks, transactions, receipts.
+
+Pure functions from records to dictionaries; what a viewer may see is passed in as a decision that
+`query` has taken. Integers are decimal strings, bytes lowercase hex, times RFC 3339 UTC. Whatever
+a light client verifies is also given as canonical bytes in hex, so that it need not rebuild them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from node.protocol.block import BlockHeader, CertifiedBlock, CommitCertificate, Event, Receipt
+from node.protocol.encoding import encode
+from node.protocol.json_view import time_to_json, to_json
+from node.protocol.transaction import Call, SealedCall, Transaction
+
+Json = dict[str, Any]
+
+
+def header_view(header: BlockHeader, block_id: bytes) -> Json:
+    """A header with its id, and its time in words."""
+    fields: Json = to_json(header)
+    return {"id": block_id.hex(), "time": time_to_json(header.time_ms), **fields}
+
+
+def block_summary(block: CertifiedBlock) -> Json:
+    """One line of a list of blocks."""
+    view = header_view(block.header, block.certificate.block_id)
+    return {**view, "view": str(block.certificate.view), "transactions": len(block.transactions)}
+
+
+def block_view(block: CertifiedBlock) -> Json:
+    """A block without its transactions: header, certificate, and both as canonical bytes."""
+    return {
+        "header": header_view(block.header, block.certificate.block_id),
+        "certificate": to_json(block.certificate),
+        "transactions": len(block.transactions),
+        "canonical": certified_bytes(block.header, block.certificate),
+    }
+
+
+def certified_bytes(header: BlockHeader, certificate: CommitCertificate) -> Json:
+    """The canonical bytes that a light client checks a proof against."""
+    return {"header": encode(header).hex(), "certificate": encode(certificate).hex()}
+
+
+def transaction_view(
+    transaction: Transaction, opened: Sequence[Call | None], visible: bool
+) -> Json:
+    """What was sent. `opened[i]` is call i in the clear for its sender, None where hidden."""
+    view: Json = {
+        "content_hash": transaction.content_hash.hex(),
+        "valid_until": time_to_json(transaction.body.valid_until),
+        "calls": [
+            _call_view(call, clear)
+            for call, clear in zip(transaction.body.calls, opened, strict=True)
+        ],
+    }
+    if visible:
+        view["sender"] = transaction.body.sender.hex()
+        view["nonce"] = transaction.body.nonce.hex()
+    return view
+
+
+def receipt_view(receipt: Receipt, readable: bool, events: Sequence[Event]) -> Json:
+    """A receipt: its code, those `events` that may be seen, and the details if `readable`."""
+    view: Json = {"code": receipt.code}
+    view |= {"details": to_json(receipt.details)} if readable else {"hidden": True}
+    if readable or events:
+        view["events"] = [event_view(event) for event in events]
+    return view
+
+
+def event_view(event: Event) -> Json:
+    """One contract event."""
+    return {"contract": event.contract, "name": event.name, "data": to_json(event.data)}
+
+
+def status_of(receipt: Receipt) -> str:
+    """The word for a final transaction."""
+    return "committed" if receipt.ok else "failed"
+
+
+def _call_view(call: Call | SealedCall, clear: Call | None) -> Json:
+    if isinstance(call, SealedCall):
+        view: Json = {"kind": "sealed", **to_json(call)}
+    elif clear is None:
+        return {"kind": "clear", "hidden": True}
+    else:
+        view = {"kind": "clear"}
+    return view if clear is None else {**view, **to_json(clear)}
