@@ -6,7 +6,7 @@ the tests run the same store on `MemoryKeyValue`, which forgets everything when 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -33,11 +33,11 @@ class KeyValue(Protocol):
 
 
 class MemoryKeyValue:
-    """A `KeyValue` for tests and the simulator: a dict and a list of its keys, sorted on demand."""
+    """A `KeyValue` for tests and the simulator: a dict and the sorted list of its keys."""
 
     def __init__(self) -> None:
         self._values: dict[bytes, bytes] = {}
-        self._keys: list[bytes] | None = []
+        self._keys: list[bytes] = []
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
@@ -47,8 +47,6 @@ class MemoryKeyValue:
         self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
-        if self._keys is None:
-            self._keys = sorted(self._values)
         keys = self._keys[bisect_left(self._keys, start) : bisect_left(self._keys, stop)]
         if reverse:
             keys.reverse()
@@ -57,13 +55,13 @@ class MemoryKeyValue:
     def write(self, puts: Sequence[Put], sync: bool) -> None:
         """All or nothing; there is no disk, so `sync` changes nothing."""
         for key, value in puts:
-            if value is None:
-                if self._values.pop(key, None) is not None:
-                    self._keys = None
-            else:
+            if value is not None:
                 if key not in self._values:
-                    self._keys = None
+                    insort(self._keys, key)
                 self._values[key] = value
+            elif key in self._values:
+                del self._values[key]
+                del self._keys[bisect_left(self._keys, key)]
 
     def close(self) -> None:
         """Nothing to give free."""

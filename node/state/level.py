@@ -20,6 +20,10 @@ BLOCK_CACHE_BYTES = 64 << 20
 OPEN_FILES_MAX = 256
 BLOOM_BITS = 10
 
+# LevelDB's lock is a POSIX one: a refused second open in the same process would lift it, and
+# another process could then come in. So folders that are open here are never tried again.
+_open_here: set[Path] = set()
+
 
 class LevelKeyValue:
     """An open LevelDB folder. One process at a time."""
@@ -40,10 +44,10 @@ class LevelKeyValue:
         self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
-        return self._walk(
-            self._database.iterator(start=start, stop=stop, reverse=reverse, fill_cache=False),
-            limit,
+        iterator = self._database.iterator(
+            start=start, stop=stop, reverse=reverse, fill_cache=limit is not None
         )
+        return self._walk(iterator, limit)
 
     def write(self, puts: Sequence[Put], sync: bool) -> None:
         """All or nothing; with `sync` it is on the disk when this returns. Later puts win."""
@@ -62,6 +66,7 @@ class LevelKeyValue:
     def close(self) -> None:
         """Give the folder's lock free."""
         self._database.close()
+        _open_here.discard(self._path.resolve())
 
     def _walk(self, iterator: plyvel.Iterator, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
         try:
@@ -81,6 +86,8 @@ def open_level(
 
     Raises `StoreFailure` `DATABASE_IN_USE`, `DATABASE_DAMAGED` or `DISK_FAILED`.
     """
+    if path.resolve() in _open_here:
+        raise _in_use(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
         database = plyvel.DB(
@@ -95,17 +102,17 @@ def open_level(
         )
     except (plyvel.Error, OSError) as error:
         raise _failure(path, error) from None
+    _open_here.add(path.resolve())
     return LevelKeyValue(path, database)
 
 
 def _failure(path: Path, error: Exception) -> StoreFailure:
     """The one line for the operator; LevelDB's own words only where there is no better one."""
-    text = str(error)
-    if "lock" in text.lower():
-        return StoreFailure(
-            "DATABASE_IN_USE", f"{path} is in use by another process; stop that one first"
-        )
-    if isinstance(error, plyvel.CorruptionError) or "corruption" in text.lower():
+    raw = error.args[0] if error.args else b""
+    text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(error)
+    if text.startswith("IO error: lock "):
+        return _in_use(path)
+    if isinstance(error, plyvel.CorruptionError):
         return StoreFailure(
             "DATABASE_DAMAGED",
             f"{path} is damaged; move the folder away, and the node fetches the chain from its "
@@ -114,3 +121,7 @@ def _failure(path: Path, error: Exception) -> StoreFailure:
     return StoreFailure(
         "DISK_FAILED", f"{path} cannot be read or written; check the disk and its rights ({text})"
     )
+
+
+def _in_use(path: Path) -> StoreFailure:
+    return StoreFailure("DATABASE_IN_USE", f"{path} is in use by a running node; stop it first")

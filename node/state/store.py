@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from node.protocol.block import (
     BlockHeader,
@@ -36,7 +36,7 @@ from node.protocol.errors import Refused, StoreFailure
 from node.protocol.proofs import StateProof, key_hash
 from node.protocol.transaction import Hash, Height
 from node.state.keyvalue import KeyValue, Put
-from node.state.tree import StateTree, TreeDelta, load_tree
+from node.state.tree import TreeDelta, load_tree
 
 LAYOUT_VERSION = 1
 HISTORY_TABLE = "kernel/accounts"
@@ -104,11 +104,16 @@ class Store:
         self._database = database
         self._get = database.get
         self._genesis_hash = genesis_hash
-        self.is_new: Final = _check_origin(database, depth, genesis_hash)
+        self._is_new = _check_origin(database, depth, genesis_hash)
         self.tree: Final = load_tree(depth, database, progress)
         self._head = self._load_head()
 
     # ---- reading
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the genesis batch is still to be committed."""
+        return self._is_new
 
     @property
     def head(self) -> Head:
@@ -211,18 +216,20 @@ class Store:
 
     def commit(self, batch: Batch) -> None:
         """Write a batch durably, then move tree and head: all of it or none of it."""
-        if batch.delta.base_root != self.tree.root:
-            raise AssertionError(f"block {batch.head.height} is committed out of order")
+        height = -1 if self._is_new else self._head.height
+        if batch.head.height != height + 1 or batch.delta.base_root != self.tree.root:
+            raise AssertionError(f"block {batch.head.height} is committed after {height}")
         self._database.write(batch.puts, sync=True)
         self.tree.apply(batch.delta)
         self._head = batch.head
+        self._is_new = False
 
     def close(self) -> None:
         """Give the database free."""
         self._database.close()
 
     def _load_head(self) -> Head:
-        if self.is_new:
+        if self._is_new:
             return Head(0, self._genesis_hash, None, self.tree.root, 0)
         record = _decoded(_head_codec, self._get(_HEAD))
         if record is None:

@@ -16,12 +16,16 @@ that goes on without knowing its own votes may sign the opposite of one.
 from __future__ import annotations
 
 from collections import deque
+from pathlib import Path
 from typing import Final
 
 from node.protocol.errors import StoreFailure
 from node.state.keyvalue import KeyValue, Put
+from node.state.level import open_level
 
 VOTE_RECORD_BYTES_MAX = 32 << 20
+CACHE_BYTES = 1 << 20
+OPEN_FILES_MAX = 32
 _FIRST = b"f"
 _VOTE = b"v"
 _VOTES_END = b"w"
@@ -77,6 +81,24 @@ class VoteLog:
     def close(self) -> None:
         """Give the database free."""
         self._database.close()
+
+
+def open_vote_log(path: Path) -> VoteLog:
+    """Open or create the vote database in folder `path`.
+
+    Raises `StoreFailure` `DAMAGED_VOTES`, `DATABASE_IN_USE` or `DISK_FAILED`.
+    """
+    try:
+        records = open_level(path, block_cache_bytes=CACHE_BYTES, open_files_max=OPEN_FILES_MAX)
+    except StoreFailure as failure:
+        if failure.code == "DATABASE_DAMAGED":
+            raise _damaged(failure.message.partition(";")[0]) from None
+        raise
+    try:
+        return VoteLog(records)
+    except StoreFailure:
+        records.close()
+        raise
 
 
 def _number(value: int) -> bytes:
