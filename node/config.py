@@ -76,7 +76,7 @@ class NetworkConfig(Settings):
     sealing: SealingConfig = SealingConfig()
     assets: tuple[AssetEntry, ...]
     roles: dict[ShortName, tuple[ShortName, ...]]
-    contracts: dict[ShortName, dict[str, Any]] = {}
+    contracts: dict[ShortName, dict[str, Any]] = Field(default_factory=dict)
 
     @classmethod
     def load(cls, path: Path) -> NetworkConfig:
@@ -113,9 +113,7 @@ class NetworkConfig(Settings):
             for number, (peer, http) in enumerate(ports[:count], 1)
         )
         preset = min(self.confirmations_more_than, count - 1)
-        return self.model_copy(
-            update={"validators": validators, "confirmations_more_than": preset}
-        )
+        return self.model_copy(update={"validators": validators, "confirmations_more_than": preset})
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -1,16 +1,17 @@
-"""Founding a network, and opening a node's folder.
+"""Founding a network: from `network.toml` to the files with which its nodes start.
 
-`create_network` turns `network.toml` into keys, an authority with certificates, `genesis.json`,
-`interface.json`, `network.json` and one folder for each node; `load_node` is the way back, for
-`run`. Both work on files only; a running node is put together in `node.driver`.
+    DIR/genesis.json, interface.json, network.json (where the nodes listen)
+    DIR/keys/NAME.json            the identities' keys, encrypted; .password on a dev network
+    DIR/ca/{ca.crt,ca.key.json}   the network's own authority, its key encrypted
+    DIR/nodes/NAME/{node.toml,node.key.json,tls.crt,tls.key,ca.crt}
+
+Reading a node's folder back is `node.folder`'s work.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import interface
-from node.code_hashes import check_contracts, code_hashes
+from node.code_hashes import code_hashes
 from node.config import NetworkConfig, NodeConfig, ValidatorConfig
-from node.net.tls import (
-    Credential,
-    TlsFiles,
-    make_authority,
-    make_node_certificate,
-    pem_fingerprint,
-)
-from node.protocol.encoding import encode, sha256
+from node.net.tls import Credential, make_authority, make_node_certificate, pem_fingerprint
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import (
     GENESIS_VERSION,
@@ -39,7 +33,7 @@ from node.protocol.genesis import (
     Genesis,
     IdentityEntry,
     ValidatorEntry,
-    open_committee_secret,
+    interface_hash,
     seal_committee_secret,
 )
 from node.protocol.json_view import time_to_json
@@ -47,113 +41,47 @@ from node.protocol.keys import PrivateKey
 from node.protocol.keystore import (
     SCRYPT_N,
     SCRYPT_N_DEV,
-    decrypt_key,
     encrypt_key,
     encrypt_seed,
     read_header,
     read_private_file,
     write_private_file,
 )
-from node.protocol.sealing import ALGORITHM
 from node.protocol.settings import split_address
 
-PASSWORD_VARIABLE = "GROAT_PASSWORD_FILE"  # noqa: S105
 FIRST_EPOCH = 1
-GENESIS_FILE = "genesis.json"
-INTERFACE_FILE = "interface.json"
-ENDPOINTS_FILE = "network.json"
-_PASSWORD_PATH = "keys/.password"  # noqa: S105
+_PASSWORD_FILE = "keys/.password"  # noqa: S105
 _PASSWORD_BYTES = 32
-
-
-@dataclass(frozen=True)
-class NodeSettings:
-    """Everything that a node needs to start, read and checked."""
-
-    name: str
-    folder: Path
-    genesis: Genesis
-    interface: dict[str, Any]
-    key: PrivateKey
-    secret: CommitteeSecret
-    listen: tuple[str, int]
-    http: tuple[str, int]
-    tls: TlsFiles
-    data: Path
-    votes: Path
-    log_level: str
+_FOLDER_MODE = 0o700
 
 
 def create_network(
     config: NetworkConfig, directory: Path, password: bytes | None, now_ms: int
 ) -> Genesis:
-    """Write a new network's folder, and return its genesis.
+    """Write a new network into `directory` and return its genesis.
 
-    Keys that `directory`/keys already holds by the name of an identity are used as they are.
+    Keys that `directory`/keys already holds by an identity's name are used as they are, unopened.
     `password` encrypts the new ones; a dev network may pass None and gets a random one. Raises
-    `Misconfigured` `NETWORK_EXISTS`, `NO_PASSWORD`, `NOT_WRITABLE` or `BAD_CONFIG`; an existing
-    network is never overwritten.
+    `Misconfigured` `NETWORK_EXISTS`, `NO_PASSWORD`, `NOT_WRITABLE` or `BAD_CONFIG`; nothing that
+    exists is overwritten.
     """
-    for name in (GENESIS_FILE, "nodes"):
+    for name in ("genesis.json", "nodes"):
         if (directory / name).exists():
             raise Misconfigured(
                 "NETWORK_EXISTS",
-                f"{directory / name} exists; choose another --dir, or `groat reset --yes`",
+                f"{directory / name} exists; choose another directory or delete this network first",
             )
     try:
         for folder in ("keys", "ca", *(f"nodes/{node.name}" for node in config.validators)):
-            (directory / folder).mkdir(parents=True, mode=0o700, exist_ok=True)
-        password = password or _dev_password(config, directory)
-        founder = _Founder(config, directory, password, now_ms)
-        genesis = founder.found()
+            (directory / folder).mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured("NOT_WRITABLE", f"{error.filename}: {error.strerror}") from None
-    return genesis
-
-
-def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
-    """Read and check one node's folder.
-
-    The password is the one given, else that of the file named by GROAT_PASSWORD_FILE or by
-    `password_file` in node.toml. Raises `Misconfigured` with what to do.
-    """
-    config = NodeConfig.load(folder / "node.toml")
-    genesis = Genesis.load(folder / config.genesis)
-    check_contracts(genesis)
-    interface_path = folder / config.interface
-    key_path = folder / config.key
-    content = read_private_file(key_path)
-    read_header(content, str(key_path))
-    key = decrypt_key(content, password or read_password(folder, config), str(key_path))
-    return NodeSettings(
-        name=config.name,
-        folder=folder,
-        genesis=genesis,
-        interface=_load_interface(interface_path, genesis),
-        key=key,
-        secret=open_committee_secret(genesis, key),
-        listen=split_address(config.listen),
-        http=split_address(config.http),
-        tls=TlsFiles.in_folder(folder),
-        data=folder / config.data,
-        votes=folder / config.votes,
-        log_level=config.log_level,
-    )
-
-
-def read_password(folder: Path, config: NodeConfig) -> bytes:
-    """The node's password from a file; raises `Misconfigured` `NO_PASSWORD` or `NO_FILE`."""
-    variable = os.environ.get(PASSWORD_VARIABLE)
-    if not variable and not config.password_file:
-        raise Misconfigured(
-            "NO_PASSWORD", f"set {PASSWORD_VARIABLE} to the path of a file with the password"
-        )
-    path = Path(variable) if variable else folder / config.password_file
-    return read_private_file(path).rstrip(b"\r\n")
+    founder = _Founder(config, directory, password or _dev_password(config, directory), now_ms)
+    return founder.found()
 
 
 class _Founder:
-    """One run of `create_network`: makes the secrets, then writes genesis last."""
+    """One run of `create_network`. Genesis is written last: with it the network exists."""
 
     def __init__(
         self, config: NetworkConfig, directory: Path, password: bytes, now_ms: int
@@ -169,27 +97,137 @@ class _Founder:
         now = datetime.fromtimestamp(self._now_ms / 1000, UTC)
         authority = make_authority(config.chain_id, now)
         self._write_authority(authority)
+        validators = []
+        endpoints = []
+        for node in config.validators:
+            key = PrivateKey.generate()
+            host = split_address(node.address)[0]
+            credential = make_node_certificate(authority, node.name, [host], now)
+            self._write_node(node, key, credential, authority.certificate)
+            entry = ValidatorEntry(
+                name=node.name,
+                public_key=key.public_key.hex(),
+                address=node.address,
+                tls_fingerprint=pem_fingerprint(credential.certificate).hex(),
+            )
+            validators.append(entry)
+            endpoints.append(_endpoint(node, entry))
+        description = interface(CONTRACTS)
+        genesis = self._genesis(tuple(validators), description)
+        self._write_json("interface.json", description)
+        self._write_json("network.json", {"endpoints": endpoints})
+        write_private_file(self._directory / "genesis.json", genesis.to_text())
+        return genesis
+
+    def _genesis(
+        self, validators: tuple[ValidatorEntry, ...], description: dict[str, Any]
+    ) -> Genesis:
+        config = self._config
         identities = tuple(
             IdentityEntry(name=name, public_key=self._identity_key(name), roles=roles)
             for name, roles in config.identities.items()
         )
-        keys = {node.name: PrivateKey.generate() for node in config.validators}
-        validators = []
-        for node in config.validators:
-            host = split_address(node.address)[0]
-            credential = make_node_certificate(authority, node.name, [host], now)
-            self._write_node(node, keys[node.name], credential, authority.certificate)
-            validators.append(
-                ValidatorEntry(
-                    name=node.name,
-                    public_key=keys[node.name].public_key.hex(),
-                    address=node.address,
-                    tls_fingerprint=pem_fingerprint(credential.certificate).hex(),
-                )
-            )
-        description = interface(CONTRACTS)
-        genesis = self._genesis(tuple(validators), identities, description)
-        self._write(INTERFACE_FILE, json.dumps(description, indent=1, sort_keys=True) + "\n")
-        self._write(ENDPOINTS_FILE, json.dumps(self._endpoints(keys), indent=2) + "\n")
-        self._write(GENESIS_FILE, genesis.to_text())
-        return genesis
+        return Genesis(
+            version=GENESIS_VERSION,
+            chain_id=config.chain_id,
+            created_at=time_to_json(self._now_ms),
+            dev=config.dev,
+            time_scale=config.time_scale,
+            tree_depth=config.tree_depth,
+            validators=validators,
+            confirmations_more_than=config.confirmations_more_than,
+            limits=config.limits,
+            timeouts=config.timeouts,
+            identities=identities,
+            assets=config.assets,
+            contracts=code_hashes(),
+            interface_hash=interface_hash(description).hex(),
+            parameters=config.contracts,
+            epoch=self._epoch(validators),
+        )
+
+    def _epoch(self, validators: tuple[ValidatorEntry, ...]) -> EpochEntry:
+        config = self._config
+        epoch_key = PrivateKey.generate()
+        secret = CommitteeSecret(
+            epoch_secret=epoch_key.secret, privacy_key=secrets.token_bytes(PRIVACY_KEY_BYTES)
+        )
+        ephemeral = PrivateKey.generate()
+        wraps = {
+            entry.public_key: seal_committee_secret(
+                config.chain_id, FIRST_EPOCH, secret, bytes.fromhex(entry.public_key), ephemeral
+            ).hex()
+            for entry in validators
+        }
+        return EpochEntry(
+            number=FIRST_EPOCH,
+            algorithm=config.sealing.algorithm,
+            public_key=epoch_key.public_key.hex(),
+            wraps=wraps,
+        )
+
+    def _identity_key(self, name: str) -> str:
+        path = self._directory / "keys" / f"{name}.json"
+        if path.exists():
+            public_key = read_header(read_private_file(path), str(path)).public_key
+            if not public_key:
+                raise Misconfigured("BAD_KEYSTORE", f"{path}: holds a seed; move it elsewhere")
+            return public_key
+        key = PrivateKey.generate()
+        write_private_file(path, encrypt_key(key, name, self._password, self._scrypt_n))
+        return key.public_key.hex()
+
+    def _write_authority(self, authority: Credential) -> None:
+        folder = self._directory / "ca"
+        key = serialization.load_pem_private_key(authority.key, None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise AssertionError("the authority's key is not on P-256")
+        scalar = key.private_numbers().private_value.to_bytes(32, "big")
+        text = encrypt_seed(scalar, "ca", self._password, self._scrypt_n)
+        write_private_file(folder / "ca.crt", authority.certificate)
+        write_private_file(folder / "ca.key.json", text)
+
+    def _write_node(
+        self, node: ValidatorConfig, key: PrivateKey, credential: Credential, authority: bytes
+    ) -> None:
+        folder = self._directory / "nodes" / node.name
+        text = encrypt_key(key, node.name, self._password, self._scrypt_n)
+        password_file = f"../../{_PASSWORD_FILE}" if self._config.dev else ""
+        settings = NodeConfig(
+            name=node.name, listen=node.address, http=node.http, password_file=password_file
+        )
+        write_private_file(folder / "node.key.json", text)
+        write_private_file(folder / "tls.crt", credential.certificate)
+        write_private_file(folder / "tls.key", credential.key)
+        write_private_file(folder / "ca.crt", authority)
+        write_private_file(folder / "node.toml", _to_toml(settings))
+
+    def _write_json(self, name: str, content: object) -> None:
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_private_file(self._directory / name, text)
+
+
+def _dev_password(config: NetworkConfig, directory: Path) -> bytes:
+    if not config.dev:
+        raise Misconfigured(
+            "NO_PASSWORD", "a network that is not dev needs a password for its keys"
+        )
+    path = directory / _PASSWORD_FILE
+    if not path.exists():
+        write_private_file(path, secrets.token_hex(_PASSWORD_BYTES) + "\n")
+    return read_private_file(path).strip()
+
+
+def _endpoint(node: ValidatorConfig, entry: ValidatorEntry) -> dict[str, str]:
+    return {
+        "name": node.name,
+        "http_url": f"http://{node.http}",
+        "peer_address": node.address,
+        "public_key": entry.public_key,
+    }
+
+
+def _to_toml(settings: NodeConfig) -> str:
+    # JSON strings are TOML basic strings, and node.toml holds nothing else.
+    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.model_dump().items()]
+    return "\n".join(["# Paths are relative to this folder.", *lines, ""])

@@ -202,6 +202,11 @@ class Genesis(Settings):
         return self
 
 
+def interface_hash(interface: dict[str, Any]) -> bytes:
+    """The hash of `interface.json`'s content, however it is laid out, 32 bytes."""
+    return sha256(b"groat/interface/1" + encode(interface))
+
+
 class CommitteeSecret(Settings):
     """What every validator holds: the epoch's private key, and the key of the private salts."""
 

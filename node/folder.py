@@ -1,0 +1,101 @@
+"""A node's folder, opened for `run`: every file read and checked before anything starts.
+
+Each fault is a `Misconfigured` in one line that says what to do. Databases and sockets are opened
+by others, later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.code_hashes import check_contracts
+from node.config import NodeConfig
+from node.net.tls import TlsFiles
+from node.protocol.errors import Misconfigured
+from node.protocol.genesis import CommitteeSecret, Genesis, interface_hash, open_committee_secret
+from node.protocol.keys import PrivateKey
+from node.protocol.keystore import decrypt_key, read_private_file
+from node.protocol.settings import split_address
+
+PASSWORD_VARIABLE = "GROAT_PASSWORD_FILE"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """Everything that a node needs to start. `listen` and `http` are (host, port)."""
+
+    name: str
+    folder: Path
+    genesis: Genesis
+    interface: dict[str, Any]
+    key: PrivateKey
+    secret: CommitteeSecret
+    listen: tuple[str, int]
+    http: tuple[str, int]
+    tls: TlsFiles
+    data: Path
+    votes: Path
+    log_level: str
+
+
+def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
+    """Open a node's folder; the password is `read_password`'s unless given.
+
+    Raises `Misconfigured` with the code of what is wrong: `NO_FILE`, `NO_GENESIS`, `BAD_CONFIG`,
+    `WRONG_INTERFACE`, `UNKNOWN_CONTRACT_HASH`, `CONTRACT_LINT`, `NO_PASSWORD`, `BAD_PASSWORD`,
+    `BAD_KEYSTORE`, `NOT_A_VALIDATOR` or `BAD_EPOCH_WRAP`.
+    """
+    config = NodeConfig.load(folder / "node.toml")
+    genesis = Genesis.load(folder / config.genesis)
+    check_contracts(genesis)
+    interface = _load_interface(folder / config.interface, genesis)
+    key_path = folder / config.key
+    content = read_private_file(key_path)
+    key = decrypt_key(content, password or read_password(folder, config), str(key_path))
+    return NodeSettings(
+        name=config.name,
+        folder=folder,
+        genesis=genesis,
+        interface=interface,
+        key=key,
+        secret=open_committee_secret(genesis, key),
+        listen=split_address(config.listen),
+        http=split_address(config.http),
+        tls=TlsFiles.in_folder(folder),
+        data=folder / config.data,
+        votes=folder / config.votes,
+        log_level=config.log_level,
+    )
+
+
+def read_password(folder: Path, config: NodeConfig) -> bytes:
+    """From the file that GROAT_PASSWORD_FILE names, else from node.toml's `password_file`.
+
+    Raises `Misconfigured` `NO_PASSWORD` or `NO_FILE`.
+    """
+    variable = os.environ.get(PASSWORD_VARIABLE)
+    if not variable and not config.password_file:
+        raise Misconfigured(
+            "NO_PASSWORD", f"set {PASSWORD_VARIABLE} to the path of a file with the node's password"
+        )
+    path = Path(variable) if variable else folder / config.password_file
+    return read_private_file(path).rstrip(b"\r\n")
+
+
+def _load_interface(path: Path, genesis: Genesis) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+        genuine = interface_hash(content).hex() == genesis.interface_hash
+    except OSError as error:
+        raise Misconfigured("NO_FILE", f"{path}: {error.strerror}") from None
+    except (ValueError, OverflowError, RecursionError):
+        genuine = False
+    if not genuine:
+        raise Misconfigured(
+            "WRONG_INTERFACE", f"{path} is not the one that genesis names; get the genuine file"
+        )
+    return dict(content)
