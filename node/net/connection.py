@@ -66,6 +66,11 @@ class Connection:
         self._reading_since: float | None = None
         self._writing_since: float | None = None
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was opened."""
+        return time.monotonic() - self.opened_at
+
     def send(self, lane: Lane, frame: bytes) -> None:
         """Queue a frame; a peer that lets its consensus lane overflow is cut off."""
         self._traffic.messages_out += 1

@@ -121,7 +121,9 @@ def _check_introduction(
         raise PeerFault("WRONG_CERTIFICATE", f"{theirs.public_key.hex()} has another certificate")
 
 
-def _transcript(chain: Chain, signer: Role, ends: Mapping[Role, tuple[bytes, bytes, bytes]]) -> bytes:
+def _transcript(
+    chain: Chain, signer: Role, ends: Mapping[Role, tuple[bytes, bytes, bytes]]
+) -> bytes:
     return chain.digest("hello", encode([signer.value, ends[Role.DIALER], ends[Role.LISTENER]]))
 
 

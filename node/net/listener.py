@@ -15,57 +15,38 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from node.net.limits import LISTEN_BACKLOG, STREAM_BUFFER_BYTES, NetLimits
+from node.net import streams
+from node.net.limits import LISTEN_BACKLOG, NetLimits
+from node.net.tasks import Tasks
 from node.protocol.errors import Misconfigured, PeerFault
 
 REFUSAL_LOG_EVERY_S = 10.0
 ACCEPT_PAUSE_S = 0.1
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-Welcome = Callable[[Streams], Awaitable[Callable[[], Awaitable[None]]]]
+Welcome = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 _log = structlog.get_logger("net")
 
 
-class Refusals:
-    """Counts refused guests by code, and logs each code at most once in a while."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._logged_at: dict[str, float] = {}
-
-    def note(self, code: str, address: str, message: str, now: float) -> None:
-        """One more; `now` is monotonic seconds."""
-        self.counts[code] += 1
-        if now - self._logged_at.get(code, -REFUSAL_LOG_EVERY_S) >= REFUSAL_LOG_EVERY_S:
-            self._logged_at[code] = now
-            _log.info(
-                "guest_refused",
-                code=code,
-                address=address,
-                reason=message,
-                count=self.counts[code],
-            )
-
-
 class Listener:
-    """Accepts, counts, wraps in TLS, and hands the streams to `welcome`.
+    """Accepts, counts, wraps in TLS, and lets `welcome` authenticate and take over the streams.
 
-    `welcome` authenticates within the deadline and returns the coroutine function that serves the
-    connection from then on, when its guest slot is free again.
+    `welcome` raises `PeerFault`, `OSError` or `asyncio.IncompleteReadError` to refuse.
     """
 
     def __init__(
-        self, context: ssl.SSLContext, limits: NetLimits, welcome: Welcome, refusals: Refusals
+        self, context: ssl.SSLContext, limits: NetLimits, tasks: Tasks, welcome: Welcome
     ) -> None:
+        self.refused: Counter[str] = Counter()
         self._context = context
         self._limits = limits
+        self._tasks = tasks
         self._welcome = welcome
-        self._refusals = refusals
         self._guests: Counter[str] = Counter()
+        self._logged_at: dict[str, float] = {}
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
-        self._serving: set[asyncio.Task[None]] = set()
+        self._greeting: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
@@ -73,30 +54,33 @@ class Listener:
         assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
-    def start(self, host: str, port: int, watch: Callable[[asyncio.Task[None]], None]) -> None:
-        """Listen; raises `Misconfigured` `CANNOT_LISTEN`. `watch` gets every task at its end."""
+    @property
+    def guests(self) -> int:
+        """How many connections have not yet proved who they are."""
+        return self._guests.total()
+
+    def start(self, host: str, port: int) -> None:
+        """Listen, on any free port if 0; raises `Misconfigured` `CANNOT_LISTEN`."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+            listening = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
         except OSError as error:
-            raise Misconfigured(
-                "CANNOT_LISTEN", f"{host}:{port} is not to be had: {error.strerror}"
-            ) from None
-        self._socket.setblocking(False)
-        self._accepting = asyncio.create_task(self._accept(self._socket, watch))
-        self._accepting.add_done_callback(watch)
+            reason = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise Misconfigured("CANNOT_LISTEN", reason) from None
+        listening.setblocking(False)
+        self._socket = listening
+        self._accepting = self._tasks.spawn(self._accept(listening))
 
     async def stop(self) -> None:
-        """Close the door and send off the guests. Connections already served end by themselves."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.wait({self._accepting})
-        if self._socket is not None:
+        """Close the door and send off the guests."""
+        if self._accepting is not None and self._socket is not None:
+            leaving = {self._accepting, *self._greeting}
+            for task in leaving:
+                task.cancel()
+            await asyncio.wait(leaving)
             self._socket.close()
 
-    async def _accept(
-        self, listening: socket.socket, watch: Callable[[asyncio.Task[None]], None]
-    ) -> None:
+    async def _accept(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
@@ -107,13 +91,45 @@ class Listener:
                 continue
             host = str(address[0])
             if (
-                self._guests.total() >= self._limits.guests_max
+                self.guests >= self._limits.guests_max
                 or self._guests[host] >= self._limits.guests_per_address_max
             ):
                 accepted.close()
-                self._refusals.note("TOO_MANY", host, "too many unproved guests", loop.time())
+                self._refuse("TOO_MANY", host, "too many connections without a proof")
                 continue
-            task = asyncio.create_task(self._greet(accepted, host))
-            self._serving.add(task)
-            task.add_done_callback(self._serving.discard)
-            task.add_done_callback(watch)
+            self._guests[host] += 1
+            task = self._tasks.spawn(self._greet(accepted, host))
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
+
+    async def _greet(self, accepted: socket.socket, host: str) -> None:
+        deadline_s = self._limits.handshake_s
+        try:
+            async with asyncio.timeout(deadline_s):
+                # TLS has a time-out of its own, which must not win.
+                reader, writer = await streams.accept(accepted, self._context, 2 * deadline_s)
+                try:
+                    await self._welcome(reader, writer)
+                except BaseException:
+                    writer.transport.abort()
+                    raise
+        except PeerFault as fault:
+            self._refuse(fault.code, host, fault.message)
+        except TimeoutError:
+            self._refuse("TOO_SLOW", host, f"no proof within {deadline_s:g} s")
+        except ssl.SSLError as error:
+            self._refuse("TLS", host, error.reason or "TLS failed")
+        except (OSError, asyncio.IncompleteReadError):
+            self._refuse("LEFT", host, "the far end left before its proof")
+        finally:
+            self._guests[host] -= 1
+            if not self._guests[host]:
+                del self._guests[host]
+
+    def _refuse(self, code: str, host: str, reason: str) -> None:
+        self.refused[code] += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_at.get(code, -REFUSAL_LOG_EVERY_S) >= REFUSAL_LOG_EVERY_S:
+            self._logged_at[code] = now
+            count = self.refused[code]
+            _log.info("guest_refused", code=code, address=host, reason=reason, count=count)

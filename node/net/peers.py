@@ -1,4 +1,4 @@
-"""What is known about each allowed peer, whether connected or not: address, pin, back-off, counters.
+"""What is known about each allowed peer, connected or not: address, pin, back-off, counters.
 
 The map of peers is the node's rule of who may speak; the transport only obeys it.
 """
