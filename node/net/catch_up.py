@@ -1,0 +1,237 @@
+"""Catch-up: whom to ask for which blocks, and what to do when no good answer comes.
+
+A pure scheduler: no sockets, no clock, no execution; time comes in as milliseconds and actions go
+out as data. One request is out at a time. Heights that peers claim are hints: they choose whom to
+ask, and a peer that does not deliver rests ever longer, so no claim can hold the node up. One
+block behind is how every round of consensus ends for somebody, so that alone waits a moment. What
+the blocks are worth is judged by whoever executes them; that judgement comes back as `need` (it
+went on from there) or as `on_fault` (the peer's blocks were bad).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from node.protocol.block import CertifiedBlock
+from node.protocol.encoding import encode
+from node.protocol.errors import PeerFault
+from node.protocol.messages import BLOCK_RANGE_MAX, BlockRange, BlockRequest
+
+REQUEST_TIMEOUT_MS = 10_000
+APPLY_TIMEOUT_MS = 60_000
+GRACE_MS = 500
+COOL_DOWN_MS = 1_000
+COOL_DOWN_MAX_MS = 60_000
+RANGE_BYTES_TARGET = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Send this request to this peer."""
+
+    peer: bytes
+    request: BlockRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Punish:
+    """Disconnect this peer: it broke the protocol."""
+
+    peer: bytes
+    fault: PeerFault
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Check and execute these blocks, which follow each other from the needed height on."""
+
+    peer: bytes
+    blocks: tuple[CertifiedBlock, ...]
+
+
+Action = Ask | Punish | Apply
+
+
+@dataclass(slots=True)
+class _Source:
+    """What is known about one connected peer. `claims` is the height it says it has."""
+
+    claims: int = 0
+    failures: int = 0
+    asked_at: int = 0
+    rests_until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """Either a request that is out, or a range that is being applied, until `deadline`."""
+
+    peer: bytes
+    first: int
+    count: int
+    deadline: int
+    applying: bool
+
+    def after_progress(self, next_height: int, now_ms: int) -> _Pending | None:
+        """The same range with a new deadline, or None once all of it is applied."""
+        if next_height >= self.first + self.count:
+            return None
+        return replace(self, deadline=now_ms + APPLY_TIMEOUT_MS)
+
+
+class CatchUp:
+    """Heights of blocks that are missing here, and the peers that may have them.
+
+    `next_height` is the first height not stored here. Every method that may lead to something
+    returns the actions in order.
+    """
+
+    def __init__(self, next_height: int) -> None:
+        self.next_height = next_height
+        self._sources: dict[bytes, _Source] = {}
+        self._pending: _Pending | None = None
+        self._patient_until = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether blocks have been asked for or are being applied."""
+        return self._pending is not None
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Whether some peer that has not failed to deliver of late claims more than we have."""
+        return self.busy or self._choose(now_ms) is not None
+
+    def claimed_height(self, supporters: int) -> int:
+        """The greatest height that at least `supporters` peers claim; 0 with fewer peers.
+
+        With f + 1 supporters at least one honest peer claims that much or more.
+        """
+        claims = sorted((source.claims for source in self._sources.values()), reverse=True)
+        return claims[supporters - 1] if len(claims) >= supporters else 0
+
+    def on_head_hint(
+        self, peer: bytes, height: int, now_ms: int, urgent: bool = False
+    ) -> list[Action]:
+        """A connected peer claims that `height` is final; `urgent` when consensus believes it."""
+        source = self._sources.setdefault(peer, _Source())
+        source.claims = height
+        if urgent:
+            self._patient_until = 0
+        return self._ask(now_ms)
+
+    def need(self, next_height: int, now_ms: int) -> list[Action]:
+        """All below `next_height` is stored: by consensus, or by applying what came."""
+        if next_height > self.next_height:
+            self._patient_until = now_ms + GRACE_MS
+            if self._pending is not None and self._pending.applying:
+                self._pending = self._pending.after_progress(next_height, now_ms)
+        self.next_height = next_height
+        return self._ask(now_ms)
+
+    def on_range(self, peer: bytes, answer: BlockRange, now_ms: int) -> list[Action]:
+        """Blocks came. Late answers are ignored; what does not follow on is a fault."""
+        pending = self._pending
+        if pending is None or pending.applying or pending.peer != peer:
+            return []
+        heights = [block.header.height for block in answer.blocks]
+        expected = list(range(pending.first, pending.first + len(heights)))
+        if heights != expected or len(heights) > pending.count:
+            fault = PeerFault("BAD_RANGE", "the blocks are not those that were asked for")
+            return [Punish(peer, fault), *self.on_fault(peer, now_ms)]
+        source = self._sources[peer]
+        blocks = tuple(b for b in answer.blocks if b.header.height >= self.next_height)
+        if blocks:
+            source.claims = answer.head
+            source.failures = 0
+            self._pending = _Pending(
+                peer, pending.first, len(heights), now_ms + APPLY_TIMEOUT_MS, applying=True
+            )
+            return [Apply(peer, blocks)]
+        self._pending = None
+        if not heights:  # it claimed more than it has, or has pruned what we need
+            source.claims = 0
+            self._rest(peer, now_ms)
+        return self._ask(now_ms)
+
+    def on_fault(self, peer: bytes, now_ms: int) -> list[Action]:
+        """The peer's blocks were bad, or it broke the protocol otherwise: turn to another."""
+        self._rest(peer, now_ms, COOL_DOWN_MAX_MS)
+        return self._abandon(peer, now_ms)
+
+    def on_disconnected(self, peer: bytes, now_ms: int) -> list[Action]:
+        """The peer is gone, and its claims with it; blocks that have come may still be good."""
+        self._sources.pop(peer, None)
+        if self._pending is not None and self._pending.applying:
+            return []
+        return self._abandon(peer, now_ms)
+
+    def tick(self, now_ms: int) -> list[Action]:
+        """Time passes; call a few times a second."""
+        pending = self._pending
+        if pending is not None:
+            if now_ms < pending.deadline:
+                return []
+            if not pending.applying:
+                self._rest(pending.peer, now_ms)
+            self._pending = None
+        return self._ask(now_ms)
+
+    def _abandon(self, peer: bytes, now_ms: int) -> list[Action]:
+        if self._pending is not None and self._pending.peer == peer:
+            self._pending = None
+        return self._ask(now_ms)
+
+    def _ask(self, now_ms: int) -> list[Action]:
+        peer = self._choose(now_ms) if self._pending is None else None
+        if peer is None:
+            return []
+        source = self._sources[peer]
+        source.asked_at = now_ms
+        # A claim beyond reason asks for no more than the largest range.
+        count = min(BLOCK_RANGE_MAX, source.claims - self.next_height + 1)
+        self._pending = _Pending(
+            peer, self.next_height, count, now_ms + REQUEST_TIMEOUT_MS, applying=False
+        )
+        return [Ask(peer, BlockRequest(self.next_height, count))]
+
+    def _choose(self, now_ms: int) -> bytes | None:
+        """The least failing, then longest unasked peer that claims the needed height."""
+        least = self.next_height + (1 if now_ms < self._patient_until else 0)
+        able = [
+            (source.failures, source.asked_at, peer)
+            for peer, source in self._sources.items()
+            if source.claims >= least and source.rests_until <= now_ms
+        ]
+        return min(able)[2] if able else None
+
+    def _rest(self, peer: bytes, now_ms: int, at_least_ms: int = COOL_DOWN_MS) -> None:
+        source = self._sources.get(peer)
+        if source is not None:
+            delay = min(COOL_DOWN_MAX_MS, COOL_DOWN_MS << min(source.failures, 16))
+            source.rests_until = now_ms + max(delay, at_least_ms)
+            source.failures += 1
+
+
+def answer_request(
+    request: BlockRequest, block_at: Callable[[int], CertifiedBlock | None], head: int
+) -> BlockRange:
+    """The answer to a peer's request: consecutive blocks, about `RANGE_BYTES_TARGET` at most.
+
+    The first block is always in, whatever its size; none if it is not here.
+    """
+    blocks: list[CertifiedBlock] = []
+    size = 0
+    for block in _present(block_at(request.height + i) for i in range(request.count)):
+        size += len(encode(block))
+        if blocks and size > RANGE_BYTES_TARGET:
+            break
+        blocks.append(block)
+    return BlockRange(tuple(blocks), head)
+
+
+def _present(blocks: Iterable[CertifiedBlock | None]) -> Iterable[CertifiedBlock]:
+    for block in blocks:
+        if block is None:
+            return
+        yield block
