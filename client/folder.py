@@ -19,9 +19,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from client.wallet import Wallet
-from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Misconfigured
-from node.protocol.genesis import Genesis
+from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.settings import HexKey, HostPort, Settings, ShortName, parse_settings
 
 DIRECTORY_VARIABLE = "GROAT_DIR"
@@ -102,11 +101,6 @@ class NetworkFolder:
 def directory(given: Path | None) -> Path:
     """`--dir`, else GROAT_DIR, else ./.groat."""
     return given or Path(os.environ.get(DIRECTORY_VARIABLE) or DIRECTORY_DEFAULT)
-
-
-def interface_hash(interface: dict[str, Any]) -> bytes:
-    """The hash of an interface's content, however its file is laid out, 32 bytes."""
-    return sha256(b"groat/interface/1" + encode(interface))
 
 
 def read_file(path: Path) -> bytes:

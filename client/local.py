@@ -238,8 +238,7 @@ def create_network(directory: Path, arguments: Sequence[str]) -> None:
     # Its standard input stays ours: it may have to ask for a password.
     done = subprocess.run(  # noqa: S603
         command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=CREATE_SECONDS_MAX,
         env=node_environment(None),

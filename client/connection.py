@@ -1,0 +1,211 @@
+"""HTTP to a network of equals: ask one node, and another if it is silent or talks nonsense.
+
+Every request here may be sent twice without harm (a transaction's id is its content), so fail-over
+is always safe. A node that failed is asked last for a while. What the answers mean is `node_api`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import aiohttp
+
+from client.errors import (
+    ClientError,
+    NoQuorum,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Rejected,
+    Unreachable,
+)
+
+ANSWER_BYTES_MAX = 64 << 20
+CONNECT_SECONDS = 2.0
+ATTEMPT_SECONDS = 5.0
+DISTRUST_SECONDS = 5.0
+RETRY_AFTER_SECONDS_MAX = 5.0
+CONNECTIONS_MAX = 512
+
+Json = dict[str, Any]
+
+
+class NodeFault(Exception):
+    """This node did not give a usable answer; another one may."""
+
+
+class Answer(NamedTuple):
+    """A usable answer: the node that gave it, its status, and the JSON object in its body."""
+
+    url: str
+    status: int
+    body: Json
+
+
+class Connection:
+    """The HTTP side of a client; `urls` are the nodes in order of preference."""
+
+    def __init__(self, urls: Sequence[str], attempt_seconds: float = ATTEMPT_SECONDS) -> None:
+        if not urls:
+            raise ValueError("a client needs the address of at least one node")
+        self.urls = tuple(url.rstrip("/") for url in urls)
+        self._attempt_seconds = attempt_seconds
+        self._distrusted: dict[str, float] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The pool of sockets, opened on first use inside the running loop."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+                trust_env=False,
+            )
+        return self._session
+
+    def order(self) -> list[str]:
+        """The nodes to try, those that failed lately last."""
+        now = time.monotonic()
+        return sorted(self.urls, key=lambda url: self._distrusted.get(url, 0.0) > now)
+
+    def distrust(self, url: str) -> None:
+        """Ask this node last for a while."""
+        self._distrusted[url] = time.monotonic() + DISTRUST_SECONDS
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        url: str | None = None,
+        query: Mapping[str, str] | None = None,
+        body: bytes | Json | None = None,
+        headers: Mapping[str, str] | None = None,
+        wait_seconds: float = 0.0,
+    ) -> Answer:
+        """The first usable answer of any node, or of `url` alone.
+
+        `wait_seconds` is how long the node itself may hold the request. Raises `Rejected` and its
+        kin for a refusal, `Overloaded`, `NoQuorum`, or `Unreachable` with each node's reason.
+        """
+        faults: list[str] = []
+        busy: ClientError | None = None
+        for node in [url] if url else self.order():
+            try:
+                return await self._ask_one(node, method, path, query, body, headers, wait_seconds)
+            except NodeFault as fault:
+                self.distrust(node)
+                faults.append(f"{node}: {fault}")
+            except (Overloaded, NoQuorum) as error:
+                busy = error
+        if busy is not None:
+            raise busy
+        raise Unreachable("UNREACHABLE", "no node answers: " + "; ".join(faults))
+
+    async def _ask_one(
+        self,
+        url: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | Json | None,
+        headers: Mapping[str, str] | None,
+        wait_seconds: float,
+    ) -> Answer:
+        sent = dict(headers or {})
+        content = json.dumps(body).encode() if isinstance(body, dict) else body
+        if content is not None:
+            kind = "application/json" if isinstance(body, dict) else "application/octet-stream"
+            sent.setdefault("Content-Type", kind)
+        try:
+            async with (
+                asyncio.timeout(self._attempt_seconds + wait_seconds),
+                self.session.request(
+                    method,
+                    url + path,
+                    params=query,
+                    data=content,
+                    headers=sent,
+                    allow_redirects=False,
+                ) as response,
+            ):
+                raw = await _read_bounded(response)
+        except TimeoutError:
+            raise NodeFault("no answer in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise NodeFault(_reason(error)) from None
+        answer = _parse(raw)
+        if response.status >= 400:
+            raise problem(response.status, answer, response.headers.get("Retry-After"))
+        return Answer(url, response.status, answer)
+
+
+def problem(status: int, body: Json, retry_after: str | None = None) -> Exception:
+    """The typed error that an RFC 9457 body stands for."""
+    code, detail = str(body.get("code") or f"HTTP_{status}"), str(body.get("detail") or "")
+    message = detail or str(body.get("title") or "no reason given")
+    more = {name: body[name] for name in ("errors", "details", "id") if name in body}
+    if code == "NO_QUORUM":
+        return NoQuorum(code, message, **more)
+    if status in (429, 503):
+        return Overloaded(code, message, retry_after=_retry_seconds(retry_after), **more)
+    if status >= 500:
+        return NodeFault(f"{code}: {message}")
+    kinds: dict[int, type[Rejected]] = {401: NotAllowed, 403: NotAllowed, 404: NotFound}
+    return kinds.get(status, Rejected)(code, message, **more)
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    chunks, size = [], 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > ANSWER_BYTES_MAX:
+            raise NodeFault(f"its answer is larger than {ANSWER_BYTES_MAX} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _parse(raw: bytes) -> Json:
+    try:
+        answer = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise NodeFault("its answer is not JSON") from None
+    if not isinstance(answer, dict):
+        raise NodeFault("its answer is not a JSON object")
+    return answer
+
+
+def _retry_seconds(text: str | None) -> float:
+    try:
+        return min(max(float(text or 1.0), 0.1), RETRY_AFTER_SECONDS_MAX)
+    except ValueError:
+        return 1.0
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect ({error.os_error.strerror or 'refused'})"
+    return str(error) or type(error).__name__

@@ -1,0 +1,377 @@
+"""The SDK: a program's way to a network of Groat nodes, believing no single one of them.
+
+    async with NodeApi(genesis, urls) as network:
+        transaction = network.build(key, [Call("prepaid", "consume", {…})])
+        # remember transaction.raw here if it must survive a crash: sending it again is harmless
+        outcome = await network.submit(transaction)
+
+Requests fail over between the nodes. Outcomes are typed; a time-out is `Pending`, never a failure.
+What is marked *verified* was checked against the genesis file, down to the signatures of a quorum.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from client.connection import ATTEMPT_SECONDS, Answer, Connection, Json
+from client.errors import (
+    ClientError,
+    Expired,
+    NoQuorum,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Unreachable,
+)
+from client.events import StreamEvent, stream
+from client.light import LightClient
+from client.outcomes import FINAL, Outcome, Verdict, parse_outcome, parse_verdict
+from client.sessions import Sessions
+from client.verified import ProvenRecord, Verifier
+from node.protocol.block import BlockHeader
+from node.protocol.encoding import encode
+from node.protocol.genesis import Genesis
+from node.protocol.keys import PrivateKey
+from node.protocol.sealing import EPHEMERAL_LIFETIME_MS_MAX, EphemeralKey, seal_call
+from node.protocol.transaction import (
+    NONCE_BYTES,
+    VALID_FOR_MS_MAX,
+    Call,
+    SealedCall,
+    Transaction,
+    parse_transaction,
+    sign_transaction,
+)
+
+VALID_FOR_MS = 5 * 60 * 1000
+WAIT_SLICE_SECONDS = 5.0
+SUBMIT_SECONDS = 15.0
+BATCH_MAX = 500
+
+
+class NodeApi:
+    """One network, through the nodes at `urls`; `trust` is the light client's file, if any."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        urls: Sequence[str],
+        *,
+        trust: Path | None = None,
+        attempt_seconds: float = ATTEMPT_SECONDS,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.genesis = genesis
+        self.chain = genesis.chain
+        self.light = LightClient(genesis, trust)
+        self.connection = Connection(urls, attempt_seconds)
+        self._verifier = Verifier(self.light, self.connection)
+        self._sessions = Sessions(genesis, self.connection, now_ms)
+        self._epoch = genesis.epoch_key
+        self._now_ms = now_ms
+        self._ephemeral = EphemeralKey()
+        self._ephemeral_until = now_ms() + EPHEMERAL_LIFETIME_MS_MAX
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Keep what was verified and close all sockets."""
+        await self.connection.close()
+        self.light.save()
+
+    # ---- transactions
+
+    def build(
+        self,
+        key: PrivateKey,
+        calls: Sequence[Call],
+        *,
+        sealed: bool = True,
+        nonce: bytes | None = None,
+        valid_for_ms: int = VALID_FOR_MS,
+        readers: tuple[bytes, ...] = (),
+    ) -> Transaction:
+        """A signed transaction of 1 to 100 calls, sealed unless told otherwise; sends nothing.
+
+        `readers` are further public keys that may open the sealed calls. Raises `Refused`.
+        """
+        nonce = secrets.token_bytes(NONCE_BYTES) if nonce is None else nonce
+        valid_until = self._now_ms() + min(valid_for_ms, VALID_FOR_MS_MAX)
+        sent: tuple[Call | SealedCall, ...] = tuple(calls)
+        if sealed:
+            place = (self.chain, self._epoch, key.public_key, nonce, valid_until)
+            sent = tuple(
+                seal_call(*place, index, call, self._exchange_key(), readers)
+                for index, call in enumerate(calls)
+            )
+        return sign_transaction(self.chain, key, nonce, valid_until, sent)
+
+    async def submit(
+        self,
+        transaction: Transaction,
+        *,
+        wait: str = "commit",
+        timeout_seconds: float = SUBMIT_SECONDS,
+    ) -> Outcome:
+        """Send, and with `wait` = "commit" stay until it is final; "check": until it is admitted.
+
+        "none" asks for no verdict. Sending the same transaction again is harmless. Returns a final
+        outcome (perhaps a failed one) or, after `timeout_seconds`, a pending one. Raises
+        `Rejected` if the network refuses it, `Expired` where it can never become final,
+        `Unreachable`, `Overloaded`, `NoQuorum`.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        outcome = await self._send(transaction, wait, deadline)
+        if wait != "commit" or outcome.final:
+            return outcome
+        return await self.wait(
+            transaction.id, deadline - time.monotonic(), transaction.body.valid_until
+        )
+
+    async def submit_many(self, transactions: Sequence[Transaction]) -> list[Verdict]:
+        """Send up to 500 transactions to one node; a verdict on each, in order."""
+        raws = [transaction.raw for transaction in transactions]
+        answer = await self.connection.ask(
+            "POST",
+            "/v1/transactions/batch",
+            body=encode(raws),
+            headers={"Content-Type": "application/msgpack"},
+        )
+        items = answer.body.get("items")
+        if not isinstance(items, list) or len(items) != len(raws):
+            raise Unreachable("BAD_ANSWER", f"{answer.url} did not answer for each transaction")
+        return [parse_verdict(item) for item in items]
+
+    async def wait(
+        self, transaction_id: bytes, timeout_seconds: float, valid_until: int | None = None
+    ) -> Outcome:
+        """Stay until the transaction is final, at most `timeout_seconds`; then `pending`.
+
+        With `valid_until` (ms), raises `Expired` once it is certain that it never will be final.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        identity = transaction_id.hex()
+        outcome = Outcome(identity, "pending")
+        while True:
+            slice_seconds = max(0.0, min(deadline - time.monotonic(), WAIT_SLICE_SECONDS))
+            try:
+                outcome = await self.outcome(transaction_id, wait_seconds=slice_seconds)
+            except NotFound:
+                outcome = Outcome(identity, "unknown")
+            except (Overloaded, NoQuorum):
+                await asyncio.sleep(min(slice_seconds, 0.5))
+            if outcome.final:
+                return outcome
+            if valid_until is not None and self._now_ms() > valid_until:
+                await self._check_expired(transaction_id, valid_until)
+            if time.monotonic() >= deadline:
+                return outcome
+            if outcome.status == "unknown":
+                await asyncio.sleep(min(slice_seconds, 0.2))
+
+    async def outcome(
+        self,
+        transaction_id: bytes,
+        *,
+        viewer: PrivateKey | None = None,
+        wait_seconds: float = 0.0,
+    ) -> Outcome:
+        """What the network knows of a transaction now; raises `NotFound` if nothing."""
+        query = {"wait": f"{wait_seconds:.3f}"} if wait_seconds else None
+        path = f"/v1/transactions/{transaction_id.hex()}"
+        answer = await self.ask("GET", path, query=query, viewer=viewer, wait_seconds=wait_seconds)
+        return parse_outcome(transaction_id.hex(), answer.body)
+
+    async def simulate(self, transaction: Transaction) -> Outcome:
+        """What the transaction would do now, without sending it on; raises `Rejected`."""
+        answer = await self.connection.ask(
+            "POST", "/v1/transactions/simulate", body=transaction.raw
+        )
+        return parse_outcome(transaction.id.hex(), answer.body)
+
+    def decode(self, raw: bytes) -> Transaction:
+        """A transaction from its bytes; raises `Refused`."""
+        return parse_transaction(self.chain, raw)
+
+    # ---- reading
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        url: str | None = None,
+        query: Mapping[str, str] | None = None,
+        body: bytes | Json | None = None,
+        viewer: PrivateKey | None = None,
+        wait_seconds: float = 0.0,
+    ) -> Answer:
+        """Any resource, with fail-over; as `viewer` through a session that opens by itself."""
+        if viewer is None:
+            return await self.connection.ask(
+                method, path, url=url, query=query, body=body, wait_seconds=wait_seconds
+            )
+        faults: list[str] = []
+        for node in [url] if url else self.connection.order():
+            try:
+                return await self._ask_as(viewer, node, method, path, query, body, wait_seconds)
+            except Unreachable as error:
+                faults.append(error.message)
+        raise Unreachable("UNREACHABLE", "; ".join(faults))
+
+    async def get(self, path: str, **query: str) -> Json:
+        """The body of a public resource."""
+        return (await self.connection.ask("GET", path, query=query or None)).body
+
+    async def status(self, url: str | None = None) -> Json:
+        """What one node says of the chain and itself."""
+        return (await self.connection.ask("GET", "/v1/status", url=url)).body
+
+    async def statuses(self) -> dict[str, Json | ClientError]:
+        """Each node's status, or why there is none, by url."""
+
+        async def one(url: str) -> Json | ClientError:
+            try:
+                return await self.status(url)
+            except ClientError as error:
+                return error
+
+        answers = await asyncio.gather(*(one(url) for url in self.connection.urls))
+        return dict(zip(self.connection.urls, answers, strict=True))
+
+    async def query(
+        self, contract: str, name: str, args: Json, viewer: PrivateKey | None = None
+    ) -> Json:
+        """A contract's query with JSON arguments: {"height": …, "result": …}, as one node says."""
+        path = f"/v1/contracts/{contract}/queries/{name}"
+        return (await self.ask("POST", path, body={"args": args}, viewer=viewer)).body
+
+    async def events(
+        self,
+        *,
+        kinds: Sequence[str] = (),
+        after: str | None = None,
+        viewer: PrivateKey | None = None,
+    ) -> AsyncIterator[StreamEvent]:
+        """Blocks, transactions and events as they become final, over reconnections and fail-over.
+
+        `after` is the id of the last event handled: the stream continues behind it, on any node.
+        """
+
+        async def headers(url: str) -> dict[str, str]:
+            return {} if viewer is None else await self._sessions.headers(viewer, url)
+
+        query = {"type": ",".join(kinds)} if kinds else {}
+        async for event in stream(self.connection, query, after, headers):
+            yield event
+
+    # ---- verified reading
+
+    async def verified_header(self, reference: str, url: str | None = None) -> BlockHeader:
+        """The header of a height, a block id or `latest`, verified; raises `Unproven`."""
+        answer = await self.connection.ask("GET", f"/v1/blocks/{reference}", url=url)
+        return await self._verifier.block(reference, answer)
+
+    async def record(
+        self, contract: str, table: str, key: bytes, viewer: PrivateKey | None = None
+    ) -> ProvenRecord:
+        """One record of the current state, verified down to the seals of a quorum.
+
+        Raises `Unproven` for an answer that does not verify, and as any reading does.
+        """
+        path = f"/v1/state/{contract}/{table}/{key.hex()}"
+        answer = await self.ask("GET", path, query={"prove": "true"}, viewer=viewer)
+        return await self._verifier.record(f"{contract}/{table}", key, answer)
+
+    # ---- inside
+
+    def _exchange_key(self) -> EphemeralKey:
+        if self._now_ms() >= self._ephemeral_until:
+            self._ephemeral = EphemeralKey()
+            self._ephemeral_until = self._now_ms() + EPHEMERAL_LIFETIME_MS_MAX
+        return self._ephemeral
+
+    async def _send(self, transaction: Transaction, wait: str, deadline: float) -> Outcome:
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            hold = min(left, WAIT_SLICE_SECONDS) if wait == "commit" else 0.0
+            query = {"wait": wait}
+            if hold:
+                query["timeout"] = f"{hold:.3f}"
+            try:
+                answer = await self.connection.ask(
+                    "POST", "/v1/transactions", query=query, body=transaction.raw, wait_seconds=hold
+                )
+                return parse_outcome(transaction.id.hex(), answer.body)
+            except Overloaded as error:
+                pause = float(str(error.details.get("retry_after", 1.0)))
+                if pause >= left:
+                    raise
+                await asyncio.sleep(pause)
+
+    async def _ask_as(
+        self,
+        viewer: PrivateKey,
+        url: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: bytes | Json | None,
+        wait_seconds: float,
+    ) -> Answer:
+        for attempt in range(2):
+            headers = await self._sessions.headers(viewer, url)
+            try:
+                return await self.connection.ask(
+                    method,
+                    path,
+                    url=url,
+                    query=query,
+                    body=body,
+                    headers=headers,
+                    wait_seconds=wait_seconds,
+                )
+            except NotAllowed as error:
+                # The node may have been restarted, which ends its sessions.
+                if attempt or error.code == "FORBIDDEN":
+                    raise
+                self._sessions.forget(viewer, url)
+        raise AssertionError("unreachable")
+
+    async def _check_expired(self, transaction_id: bytes, valid_until: int) -> None:
+        """Raise `Expired` if more nodes than may lie are past `valid_until` without the id."""
+        silent = 0
+        for url in self.connection.urls:
+            try:
+                header = await self.verified_header("latest", url)
+                path = f"/v1/transactions/{transaction_id.hex()}"
+                answer = await self.connection.ask("GET", path, url=url)
+                if parse_outcome(transaction_id.hex(), answer.body).status in FINAL:
+                    return
+                absent = answer.body.get("status") in ("unknown", "expired")
+            except NotFound:
+                absent = True
+            except ClientError:
+                continue
+            silent += absent and header.time_ms > valid_until
+        if silent > self.genesis.validator_set.faulty_max:
+            identity = transaction_id.hex()
+            message = (
+                f"{identity} was not ordered in its lifetime and never will be; send a new one"
+            )
+            raise Expired("TX_EXPIRED", message, id=identity)

@@ -1,0 +1,73 @@
+"""What became of a transaction, as one node tells it; certainty is for `verified`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from client.connection import Json
+from client.errors import Pending, Rejected
+
+FINAL = frozenset({"committed", "failed"})
+
+
+class Outcome(NamedTuple):
+    """What is known of a transaction. `status`: committed, failed, pending or unknown."""
+
+    id: str
+    status: str
+    height: int | None = None
+    code: str | None = None
+    details: Json = {}  # noqa: RUF012
+    view: Json = {}  # noqa: RUF012
+
+    @property
+    def final(self) -> bool:
+        """Whether it stands in a final block, whatever its result."""
+        return self.status in FINAL
+
+    def require(self) -> Outcome:
+        """Itself if committed; raises `Rejected` with the contract's code, or `Pending`."""
+        if self.status == "failed":
+            code = self.code or "FAILED"
+            raise Rejected(code, f"the contract rejected {self.id}", id=self.id, **self.details)
+        if not self.final:
+            raise Pending("PENDING", f"{self.id} is not final yet; ask again", id=self.id)
+        return self
+
+
+class Verdict(NamedTuple):
+    """What one node said of one transaction of a batch; `accepted`: it waits or is final there."""
+
+    id: str | None
+    accepted: bool
+    code: str
+    message: str
+
+
+def parse_outcome(identity: str, body: Json) -> Outcome:
+    """What a node's JSON says of a transaction; whatever is missing is unknown."""
+    given = body.get("receipt")
+    receipt = given if isinstance(given, dict) else {}
+    details = receipt.get("details")
+    height = body.get("height")
+    return Outcome(
+        identity,
+        str(body.get("status", "unknown")),
+        int(height) if isinstance(height, str) and height.isdecimal() else None,
+        receipt.get("code"),
+        details if isinstance(details, dict) else {},
+        body,
+    )
+
+
+def parse_verdict(item: Any) -> Verdict:
+    """What a node's JSON says of one transaction of a batch."""
+    fields = item if isinstance(item, dict) else {}
+    code = str(fields.get("code", "BAD_ANSWER"))
+    identity = fields.get("id")
+    return Verdict(
+        identity if isinstance(identity, str) else None,
+        code in ("PENDING", "KNOWN"),
+        code,
+        str(fields.get("message", "")),
+    )

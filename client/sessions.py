@@ -1,0 +1,69 @@
+"""Sessions with nodes: a signed challenge buys a token of some minutes, renewed before it ends.
+
+A token is good at the node that gave it and for the key that signed. What it allows is the node's
+decision at each request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from client.connection import Connection
+from client.errors import Unreachable
+from node.protocol.errors import Refused
+from node.protocol.genesis import Genesis
+from node.protocol.json_view import bytes_from_json, time_from_json
+from node.protocol.keys import PrivateKey
+from node.protocol.session import session_digest
+
+RENEW_BEFORE_MS = 30_000
+
+
+class Token(NamedTuple):
+    """A node's token and when it ends by that node's clock, ms since 1970."""
+
+    text: str
+    expires_at: int
+
+
+class Sessions:
+    """The open sessions of one client, by node and key."""
+
+    def __init__(self, genesis: Genesis, connection: Connection, now_ms: Callable[[], int]) -> None:
+        self._chain = genesis.chain
+        self._connection = connection
+        self._now_ms = now_ms
+        self._tokens: dict[tuple[str, bytes], Token] = {}
+
+    async def headers(self, key: PrivateKey, url: str) -> dict[str, str]:
+        """The headers that show `key` to the node at `url`, opening a session if needed."""
+        token = self._tokens.get((url, key.public_key))
+        if token is None or token.expires_at - RENEW_BEFORE_MS < self._now_ms():
+            token = await self._open(key, url)
+            self._tokens[(url, key.public_key)] = token
+        return {"Authorization": f"Bearer {token.text}"}
+
+    def forget(self, key: PrivateKey, url: str) -> None:
+        """Drop a token that the node no longer takes."""
+        self._tokens.pop((url, key.public_key), None)
+
+    async def _open(self, key: PrivateKey, url: str) -> Token:
+        public_key = key.public_key.hex()
+        asked = await self._connection.ask(
+            "POST", "/v1/challenges", url=url, body={"public_key": public_key}
+        )
+        try:
+            challenge = bytes_from_json(asked.body.get("challenge"), "challenge")
+            node_key = bytes_from_json(asked.body.get("node_key"), "node_key", 33)
+            expires_at = time_from_json(str(asked.body.get("expires_at")))
+            digest = session_digest(self._chain, node_key, key.public_key, challenge, expires_at)
+            answer = {
+                "public_key": public_key,
+                "challenge": challenge.hex(),
+                "signature": key.sign(digest).hex(),
+            }
+            opened = await self._connection.ask("POST", "/v1/sessions", url=url, body=answer)
+            return Token(str(opened.body["token"]), time_from_json(str(opened.body["expires_at"])))
+        except (Refused, KeyError):
+            raise Unreachable("BAD_ANSWER", f"{url} gave no usable session") from None
