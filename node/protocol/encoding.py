@@ -56,7 +56,8 @@ class Codec(Generic[T]):
         try:
             value = self._decoder.decode(raw)
             canonical = _encoder.encode(value) == raw
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        except (msgspec.MsgspecError, RecursionError, TypeError, ValueError) as error:
+            # TypeError: a map whose keys are not text has no canonical order.
             raise _diagnose(raw, str(error)) from None
         if not canonical:
             raise _diagnose(raw, "it does not encode back to the same bytes")
@@ -109,6 +110,8 @@ def _diagnose(raw: bytes, reason: str) -> Refused:
         value = msgpack.unpackb(raw, object_pairs_hook=pairs, strict_map_key=False)
     except Refused as refusal:
         return refusal
+    except msgpack.StackError:
+        return Refused("TOO_DEEP", f"nested deeper than {VALUE_DEPTH_MAX}")
     except msgpack.ExtraData:
         return Refused("TRAILING_BYTES", "bytes follow the value")
     except UnicodeDecodeError:

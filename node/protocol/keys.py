@@ -66,9 +66,12 @@ class PrivateKey:
         return cls(key.to_string())
 
     def to_pem(self) -> str:
-        """Unencrypted PKCS 8 PEM that OpenSSL reads too."""
+        """Unencrypted SEC 1 PEM that OpenSSL reads too.
+
+        Not PKCS 8: `ecdsa` states a version there that strict readers refuse.
+        """
         key = ecdsa.SigningKey.from_string(self._secret, curve=ecdsa.SECP256k1)
-        return str(key.to_pem(format="pkcs8").decode())
+        return str(key.to_pem(format="ssleay").decode())
 
     @property
     def secret(self) -> bytes:
