@@ -51,21 +51,20 @@ class Observer(Protocol):
 class Driver:
     """Runs one engine. `run` returns when `stop` is called or the engine halts."""
 
+    _transport: Transport
+    _gossip: TransactionGossip
+
     def __init__(
         self,
         engine: Engine,
         store: Store,
         votes: VoteLog,
         verifier: Verifier,
-        transport: Transport,
-        gossip: TransactionGossip,
     ) -> None:
         self._engine = engine
         self._store = store
         self._votes = votes
         self._verifier = verifier
-        self._transport = transport
-        self._gossip = gossip
         self._observer: Observer | None = None
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
         self._examine: deque[tuple[bytes, bytes | None, int]] = deque()
@@ -77,6 +76,11 @@ class Driver:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self.halt: io.Halt | None = None
+
+    def attach(self, transport: Transport, gossip: TransactionGossip) -> None:
+        """Send by these; the transport in turn has this driver as its handler."""
+        self._transport = transport
+        self._gossip = gossip
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of final blocks and alarms from now on."""
@@ -101,13 +105,13 @@ class Driver:
 
     # ---- inputs
 
-    async def on_connected(self, peer: bytes) -> None:
+    def on_connected(self, peer: bytes) -> None:
         """The transport authenticated a peer."""
-        await self._inbox.put(io.PeerConnected(peer))
+        self._feed(io.PeerConnected(peer))
 
-    async def on_disconnected(self, peer: bytes) -> None:
+    def on_disconnected(self, peer: bytes) -> None:
         """The transport lost a peer."""
-        await self._inbox.put(io.PeerDisconnected(peer))
+        self._feed(io.PeerDisconnected(peer))
 
     async def on_message(self, peer: bytes, message: Message) -> None:
         """A decoded message; waiting here slows that one peer down, and nobody else."""
@@ -193,8 +197,8 @@ class Driver:
 
     async def _perform(self, output: io.Output) -> io.BlockWritten | None:
         match output:
-            case io.WriteVote(record):
-                await self._on_disk(lambda: self._votes.append(record))
+            case io.WriteVote(height, record):
+                await self._on_disk(lambda: self._votes.append(record, height))
             case io.WriteBlock(height, batch):
                 await self._on_disk(lambda: self._store.write(batch))
                 self._store.adopt(batch)
@@ -205,8 +209,8 @@ class Driver:
                 self._transport.send(peer, message)
             case io.SendToAll(message):
                 self._transport.broadcast(message)
-            case io.Gossip(raws, origin):
-                self._gossip.publish(raws, origin)
+            case io.Gossip(transactions):
+                self._gossip.offer(transactions)
             case io.Verify(raws, origin):
                 self._queue_examination(raws, origin, 0)
             case io.SetTimer(token, delay_ms):

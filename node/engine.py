@@ -13,18 +13,25 @@ from typing import assert_never
 
 from contracts.kernel.registry import Contract
 from node import outputs as io
-from node.admission import Candidate, admit
+from node.admission import Candidate, Verdict, admit
 from node.bodies import Bodies
 from node.consensus import events as consensus
 from node.consensus.replica import Replica
 from node.execution import BlockResult, Executor, Inadmissible, Poison
-from node.importer import Importer
+from node.importer import Diverged, Importer, matches
 from node.mempool import Mempool
-from node.net.catch_up import CatchUp
-from node.protocol.block import BLOCK_VERSION, BlockHeader, CertifiedBlock, CommitCertificate
-from node.protocol.domain import Chain
+from node.net import catch_up
+from node.net.catch_up import CatchUp, answer_request
+from node.protocol.block import (
+    BLOCK_BYTES_MAX,
+    BLOCK_VERSION,
+    BlockHeader,
+    CertifiedBlock,
+    CommitCertificate,
+)
 from node.protocol.encoding import Codec, Record, encode
 from node.protocol.errors import PeerFault, Refused
+from node.protocol.genesis import Genesis
 from node.protocol.messages import (
     BATCH_TRANSACTIONS_MAX,
     BlockRange,
@@ -36,18 +43,19 @@ from node.protocol.messages import (
     TransactionRequest,
     Transactions,
 )
+from node.protocol.validators import ValidatorSet
 from node.state.store import Store
 
 FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
 EVIDENCE_MAX = 1_000
 DISSENT_HEIGHTS_MAX = 1_000
+RANGE_BYTES_MAX = BLOCK_BYTES_MAX
 RESULTS_MAX = 8
 
 
 class VoteEntry(Record, frozen=True):
     """One record of the vote log: the replica's own, and the bodies that it promises to serve."""
 
-    height: int
     record: bytes
     raws: tuple[bytes, ...]
 
@@ -60,24 +68,27 @@ class Engine:
 
     def __init__(
         self,
-        chain: Chain,
+        genesis: Genesis,
         contracts: Mapping[str, Contract],
         public_key: bytes,
         replica: Replica,
         executor: Executor,
         store: Store,
         importer: Importer,
-        catch_up: CatchUp,
+        scheduler: CatchUp,
         restored: Sequence[Candidate],
+        validators: ValidatorSet,
     ) -> None:
-        self._chain = chain
+        self._chain = genesis.chain
+        self._genesis_ms = genesis.created_ms
         self._contracts = contracts
         self._public_key = public_key
         self._replica = replica
         self._executor = executor
         self._store = store
         self._importer = importer
-        self._catch_up = catch_up
+        self._catch_up = scheduler
+        self._validators = validators
         self.mempool = Mempool()
         self._bodies = Bodies(self.mempool.get)
         self._bodies.keep(restored)
@@ -127,9 +138,14 @@ class Engine:
                 self._consensus(consensus.PeerConnected(peer))
             case io.PeerDisconnected(peer):
                 self._peers.pop(peer, None)
-                self._catch_up.on_fault(peer)
+                self._follow(self._catch_up.on_disconnected(peer, self._now_ms))
             case _:
                 assert_never(event)
+
+    @property
+    def _head_time_ms(self) -> int:
+        header = self._store.head.header
+        return header.time_ms if header is not None else self._genesis_ms
 
     def _emit(self, output: io.Output) -> None:
         self._out.append(output)
@@ -142,18 +158,15 @@ class Engine:
                 self._emit(io.Verify(raws, peer))
             case TransactionRequest(hashes):
                 self._serve_transactions(peer, hashes)
-            case BlockRequest(height, count):
-                self._emit(io.SendTo(peer, self._block_range(height, count)))
-            case BlockRange(blocks, head):
-                self._catch_up.on_head_hint(peer, head)
-                self._importer.offer(peer, self._catch_up.on_range(peer, blocks, self._now_ms))
-                self._import_next()
-                self._advance_catch_up()
+            case BlockRequest():
+                answer = answer_request(message, self._store.block, self._store.head.height)
+                self._emit(io.SendTo(peer, answer))
+            case BlockRange():
+                self._follow(self._catch_up.on_range(peer, message, self._now_ms))
             case Head(height):
-                self._catch_up.on_head_hint(peer, height)
-                self._advance_catch_up()
+                self._follow(self._catch_up.on_head_hint(peer, height, self._now_ms))
             case Evidence():
-                pass  # Every member makes its own from the messages it sees; a claim proves nothing.
+                pass  # each node keeps what it has seen itself; a claim of others proves nothing
             case _:
                 self._consensus(consensus.MessageReceived(peer, message))
 
@@ -162,46 +175,37 @@ class Engine:
         if found:
             self._emit(io.SendTo(peer, Transactions(tuple(found))))
 
-    def _block_range(self, height: int, count: int) -> BlockRange:
-        blocks, size = [], 0
-        for number in range(height, min(height + count, self._store.head.height + 1)):
-            block = self._store.block(number)
-            if block is None:
-                break
-            size += sum(map(len, block.transactions))
-            if blocks and size > RANGE_BYTES_MAX:
-                break
-            blocks.append(block)
-        return BlockRange(tuple(blocks), self._store.head.height)
-
     # ---- transactions
 
-    def _on_examined(self, items: Sequence[tuple[bytes, Verdict]], origin: bytes | None, request: int) -> None:
+    def _on_examined(
+        self, items: Sequence[tuple[bytes, Verdict]], origin: bytes | None, request: int
+    ) -> None:
         results, fresh = [], []
         for raw, verdict in items:
             result, added = self._admit(raw, verdict)
             results.append(result)
-            if added:
-                fresh.append(raw)
-        if fresh:
-            self._emit(io.Gossip(tuple(fresh), origin))
+            if added is not None:
+                fresh.append((added.content_hash, raw))
+        if fresh and origin is None:
+            # Everybody is connected with everybody: who got it from a client tells all, once.
+            self._emit(io.Gossip(tuple(fresh)))
         if request:
             self._emit(io.Submitted(request, tuple(results)))
         self._execute_if_complete()
 
-    def _admit(self, raw: bytes, verdict: Verdict) -> tuple[io.SubmitResult, bool]:
+    def _admit(self, raw: bytes, verdict: Verdict) -> tuple[io.SubmitResult, Candidate | None]:
         """Take one examined transaction; the answer to its sender, and whether it was new."""
         try:
             candidate = admit(self._chain, self._contracts, raw, verdict)
             transaction_id = candidate.transaction.id
             self._bodies.arrived(candidate)
             if self._store.find(transaction_id) is not None:
-                return io.SubmitResult(transaction_id, "COMMITTED", "it is final already"), False
+                return io.SubmitResult(transaction_id, "COMMITTED", "it is final already"), None
             if not self.mempool.add(candidate, self._now_ms):
-                return io.SubmitResult(transaction_id, "KNOWN", "it waits already"), False
+                return io.SubmitResult(transaction_id, "KNOWN", "it waits already"), None
         except Refused as refusal:
-            return io.SubmitResult(None, refusal.code, refusal.message), False
-        return io.SubmitResult(transaction_id, "PENDING", ""), True
+            return io.SubmitResult(None, refusal.code, refusal.message), None
+        return io.SubmitResult(transaction_id, "PENDING", ""), candidate
 
     def _update_pending(self) -> None:
         """Tell the replica when transactions start or cease to wait: it arms its timer by that."""
@@ -241,8 +245,8 @@ class Engine:
             case consensus.ForwardPending():
                 self._forward_pending()
             case consensus.RequestCatchUp(peer, height):
-                self._catch_up.on_head_hint(peer, height)
-                self._advance_catch_up()
+                actions = self._catch_up.on_head_hint(peer, height, self._now_ms, urgent=True)
+                self._follow(actions)
             case consensus.ReportEvidence(first, second):
                 self._report_evidence(first, second)
             case consensus.ReportDissent(message):
@@ -265,12 +269,12 @@ class Engine:
             raws = tuple(candidate.transaction.raw for candidate in result.candidates)
             self._persisted_bodies.add(effect.block_id)
         height = self._store.head.height + 1
-        self._emit(io.WriteVote(encode(VoteEntry(height, effect.record, raws))))
+        self._emit(io.WriteVote(height, encode(VoteEntry(effect.record, raws))))
 
     def _build(self, request: consensus.BuildProposal) -> consensus.Event:
         """A fresh proposal of what waits, executed; no header where there is nothing to order."""
         head = self._store.head
-        time_ms = max(self._now_ms, head.time_ms + 1)
+        time_ms = max(self._now_ms, self._head_time_ms + 1)
         dropped: list[Candidate] = []
 
         def on_poison(poison: Poison) -> None:
@@ -383,10 +387,9 @@ class Engine:
         self._persisted_bodies.clear()
         self._emit(io.Committed(height, result.receipts))
         self._validators = result.next_validators
-        self._catch_up.on_committed(height)
         self._consensus(consensus.BlockCommitted(header, result.next_validators))
+        self._follow(self._catch_up.need(height + 1, self._now_ms))
         self._import_next()
-        self._advance_catch_up()
 
     def _import_next(self) -> None:
         """Check, execute and write the next block that a peer sent, if it is the turn of one."""
@@ -396,31 +399,53 @@ class Engine:
             return
         peer, block = taken
         try:
-            self._importer.check(block, head.block_id, head.time_ms, self._validators)
+            self._importer.check(block, head.block_id, self._head_time_ms, self._validators)
             result = self._importer.execute(block)
         except PeerFault as fault:
             self._importer.drop()
-            self._catch_up.on_fault(peer)
             self._emit(io.PunishPeer(peer, fault))
+            self._follow(self._catch_up.on_fault(peer, self._now_ms))
         except (Diverged, Poison, Inadmissible) as failure:
             self._halt("DIVERGED", f"{failure}; keep this folder and ask for help")
         else:
             self._write(block, result)
 
-    def _advance_catch_up(self) -> None:
-        for peer, request in self._catch_up.poll(self._store.head.height + 1, self._now_ms):
-            self._emit(io.SendTo(peer, request))
+    def _follow(self, actions: Sequence[catch_up.Action]) -> None:
+        """Do what the catch-up scheduler says."""
+        for action in actions:
+            match action:
+                case catch_up.Ask(peer, request):
+                    self._emit(io.SendTo(peer, request))
+                case catch_up.Punish(peer, fault):
+                    self._emit(io.PunishPeer(peer, fault))
+                case catch_up.Apply(peer, blocks):
+                    self._importer.offer(peer, blocks)
+                    self._import_next()
+                case _:
+                    assert_never(action)
 
     def _on_tick(self) -> None:
         self.mempool.drop_expired(self._now_ms)
         self._emit(io.SendToAll(Head(self._store.head.height)))
-        self._advance_catch_up()
+        self._follow(self._catch_up.tick(self._now_ms))
         waiting_requests = self._bodies.requests()
         if waiting_requests and self._peers:
-            peer = self._next_peer()
+            peer = self._rotate_peer()
             for request in waiting_requests:
                 self._emit(io.SendTo(peer, request))
         self._consensus(consensus.Tick())
+
+    def _rotate_peer(self) -> bytes:
+        """The connected peers in turn, for what the proposer itself did not answer."""
+        peer = next(iter(self._peers))
+        del self._peers[peer]
+        self._peers[peer] = None
+        return peer
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether no connected peer claims to have more than we do."""
+        return not self._catch_up.is_behind(self._now_ms)
 
     # ---- what operators see
 

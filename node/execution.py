@@ -25,7 +25,7 @@ from contracts.kernel.registry import (
 )
 from contracts.kernel.state import Overlay, Reader
 from node.admission import Candidate
-from node.protocol.block import Receipt, receipt_hash
+from node.protocol.block import Event, Receipt, receipt_hash
 from node.protocol.domain import Chain
 from node.protocol.proofs import key_hash, merkle_root, value_hash
 from node.protocol.ticket import ticket_valid
@@ -185,24 +185,25 @@ class Executor:
     def apply(self, run: _Run, candidate: Candidate) -> Receipt:
         """Execute one candidate into the run's overlay."""
         transaction = candidate.transaction
+        sender = transaction.body.sender
         if candidate.rejection:
-            return Receipt(transaction.id, candidate.rejection, candidate.details, (), ())
+            readers = (sender.hex(),)
+            return Receipt(transaction.id, candidate.rejection, candidate.details, (), readers)
         try:
             result: Result = execute(
                 self._contracts,
                 run.overlay,
                 run.block,
-                transaction.body.sender,
+                sender,
                 transaction.id,
                 candidate.calls,
                 self._verify_ticket,
             )
         # A contract's bug may raise anything; naming it poison is this boundary's whole purpose.
-        except Exception as cause:  # noqa: BLE001
+        except Exception as cause:
             raise Poison(candidate, cause) from cause
-        return Receipt(
-            transaction.id, result.code, result.details, tuple(result.events), result.readers
-        )
+        events = tuple(Event(e.contract, e.name, e.data, e.readers) for e in result.events)
+        return Receipt(transaction.id, result.code, result.details, events, result.readers)
 
     def find(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Where a transaction was booked already."""
@@ -220,7 +221,9 @@ class Executor:
             writes,
             delta,
             merkle_root([candidate.content_hash for candidate in run.candidates]),
-            merkle_root([receipt_hash(r, salts.of_receipt(r.transaction_id)) for r in run.receipts]),
+            merkle_root(
+                [receipt_hash(r, salts.of_receipt(r.transaction_id)) for r in run.receipts]
+            ),
             delta.root,
             ValidatorSet(tuple(members), more_than),
         )
@@ -280,4 +283,3 @@ class _Run:
             or len(self.overlay.writes) > limits.writes
         ):
             raise Inadmissible("BLOCK_FULL")
-

@@ -79,6 +79,7 @@ Input = (
 class WriteVote(Value, frozen=True):
     """Append to the vote log and sync, before anything that follows."""
 
+    height: int
     record: bytes
 
 
@@ -109,10 +110,9 @@ class SendToAll(Value, frozen=True):
 
 
 class Gossip(Value, frozen=True):
-    """Spread newly admitted transactions to all peers but the one they came from."""
+    """Spread a client's newly admitted transactions, with their content hashes, to all peers."""
 
-    raws: tuple[bytes, ...]
-    origin: bytes | None
+    transactions: tuple[tuple[bytes, bytes], ...]
 
 
 class Verify(Value, frozen=True):

@@ -1,84 +1,43 @@
-"""Read-only views over final blocks, state and contracts, each for one viewer.
+"""Read-only views over final blocks, transactions and receipts, each for one viewer.
 
-The one place where the role predicate meets what is read: headers, certificates, ids, codes and
-ciphertext are public; calls are for their sender; details, events and private records are for
-those whom `may_read` lets in. A private record that is absent looks like one that may not be read.
-Nothing here waits, writes, or knows HTTP.
+The one place where the role predicate meets what is read (records of the state: see `records`):
+headers, certificates, ids, codes and ciphertext are public; calls are for their sender; details
+and events are for those whom `may_read` lets in. Nothing here waits, writes, or knows HTTP.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from functools import cached_property
-from typing import Any, Protocol
 
 from contracts.kernel import registry
-from contracts.kernel.context import BlockInfo
-from contracts.kernel.registry import Contract, Viewer, may_read
-from contracts.kernel.state import Reader
-from node.protocol.block import BlockHeader, CertifiedBlock, Receipt, receipt_hash
+from contracts.kernel.access import Viewer, may_read
+from contracts.kernel.contract import Contract
+from node.protocol.block import CertifiedBlock, Receipt, receipt_hash
 from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Refused
 from node.protocol.genesis import Genesis
-from node.protocol.json_view import arguments_from_json, time_to_json, to_json
-from node.protocol.proofs import StateProof, key_hash, merkle_path
+from node.protocol.json_view import time_to_json, to_json
+from node.protocol.proofs import merkle_path
 from node.protocol.sealing import Opener
 from node.protocol.transaction import Call, SealedCall, Transaction, parse_transaction
 from node.protocol.validators import ValidatorSet
+from node.records import Head, Records, Salts, Store
 from node.views import (
     Json,
     block_summary,
     block_view,
     certified_bytes,
     event_view,
+    quorum_view,
     receipt_view,
     status_of,
     transaction_view,
 )
 
-ACCOUNTS_TABLE = "kernel/accounts"
 CACHED_BLOCKS_MAX = 8
+HEIGHT_DIGITS_MAX = 18
+BLOCK_ID_DIGITS = 64
 NOBODY = Viewer(None, frozenset())
-
-
-class Head(Protocol):
-    """The last final block; `header` is None before the first."""
-
-    @property
-    def height(self) -> int: ...
-
-    @property
-    def block_id(self) -> bytes: ...
-
-    @property
-    def header(self) -> BlockHeader | None: ...
-
-
-class Store(Reader, Protocol):
-    """What is read of the store, besides records."""
-
-    @property
-    def head(self) -> Head: ...
-
-    def block(self, height: int) -> CertifiedBlock | None: ...
-
-    def receipts(self, height: int) -> tuple[Receipt, ...]: ...
-
-    def height_of(self, block_id: bytes) -> int | None: ...
-
-    def find(self, transaction_id: bytes) -> tuple[int, int] | None: ...
-
-    def balance_at(self, account: bytes, height: int) -> bytes | None: ...
-
-    def prove(self, hashed_key: bytes) -> StateProof: ...
-
-
-class Salts(Protocol):
-    """The secret salts of private values and receipts."""
-
-    def of(self, table: str, key: bytes, value: bytes) -> bytes: ...
-
-    def of_receipt(self, transaction_id: bytes) -> bytes: ...
 
 
 class Query:
@@ -93,38 +52,36 @@ class Query:
         opener: Opener,
     ) -> None:
         self._store = store
-        self._contracts = contracts
         self._salts = salts
         self._opener = opener
         self._decoded: dict[int, tuple[CertifiedBlock, tuple[Receipt, ...]]] = {}
+        self.contracts = contracts
         self.genesis = genesis
         self.chain = genesis.chain
-
-    # ---- who is asking
+        self.records = Records(store, contracts, genesis, salts)
 
     def viewer(self, public_key: bytes | None) -> Viewer:
         """The viewer behind a session's key, with the roles it has now."""
         if public_key is None:
             return NOBODY
-        return Viewer(public_key, registry.roles_of(self._store, public_key))
+        return Viewer(public_key, frozenset(registry.roles_of(self._store, public_key)))
 
     # ---- the network
 
     @property
-    def height(self) -> int:
-        """Height of the last final block, 0 before the first."""
-        return self._store.head.height
+    def head(self) -> Head:
+        """The last final block."""
+        return self.records.head
 
     @property
-    def head_time_ms(self) -> int:
-        """Time of the last final block (genesis before the first), ms since 1970."""
-        header = self._store.head.header
-        return self.genesis.created_ms if header is None else header.time_ms
+    def validators(self) -> ValidatorSet:
+        """The set that decides the next height."""
+        members, more_than = registry.next_validators(self._store, self.head.height + 1)
+        return ValidatorSet(tuple(members), more_than)
 
-    def status(self) -> Json:
+    def status_view(self) -> Json:
         """What the chain itself says: identity, head, quorum."""
         head = self._store.head
-        validators = self._next_validators()
         return {
             "chain_id": self.chain.chain_id,
             "genesis_hash": self.chain.genesis_hash.hex(),
@@ -133,15 +90,16 @@ class Query:
             "accelerated": self.genesis.time_scale != 1,
             "height": str(head.height),
             "block_id": head.block_id.hex(),
-            "time": time_to_json(self.head_time_ms),
-            "state_root": None if head.header is None else head.header.state_root.hex(),
-            **_quorum_view(validators),
+            "time": time_to_json(self.head.time_ms),
+            "state_root": head.state_root.hex(),
+            "transactions": str(head.transactions),
+            **quorum_view(self.validators),
         }
 
-    def validators(self) -> Json:
+    def validators_view(self) -> Json:
         """The set that decides the next height, with the names that genesis gives."""
         known = {entry.public_key: entry for entry in self.genesis.validators}
-        validators = self._next_validators()
+        validators = self.validators
         members = []
         for index, member in enumerate(validators.members):
             entry = known.get(member.hex())
@@ -154,9 +112,9 @@ class Query:
                 }
             )
         return {
-            "height": str(self.height + 1),
+            "height": str(self.head.height + 1),
             "hash": validators.hash.hex(),
-            **_quorum_view(validators),
+            **quorum_view(validators),
             "items": members,
         }
 
@@ -164,16 +122,11 @@ class Query:
 
     def blocks(self, before: int | None, limit: int) -> Json:
         """Up to `limit` blocks below height `before` (None: from the head), newest first."""
-        top = self.height if before is None else min(before - 1, self.height)
-        items = []
-        height = top
-        while height > 0 and len(items) < limit:
-            block = self._store.block(height)
-            if block is None:
-                break
-            items.append(block_summary(block))
-            height -= 1
-        return {"items": items, "next": str(height + 1) if items and height > 0 else None}
+        head = self.head.height
+        top = head if before is None else min(before - 1, head)
+        stop = max(top - limit, 0)
+        items = [block_summary(self._block(height)[0]) for height in range(top, stop, -1)]
+        return {"items": items, "next": str(stop + 1) if stop else None}
 
     def resolve(self, reference: str) -> int:
         """The height meant by a decimal height, a block id in hex, or `latest`.
@@ -182,19 +135,19 @@ class Query:
         """
         height: int | None
         if reference == "latest":
-            height = self.height
-        elif reference.isascii() and reference.isdecimal() and len(reference) <= 19:
-            height = int(reference)
-        elif len(reference) == 64 and set(reference) <= set("0123456789abcdef"):
+            height = self.head.height
+        elif len(reference) == BLOCK_ID_DIGITS and set(reference) <= set("0123456789abcdef"):
             height = self._store.height_of(bytes.fromhex(reference))
+        elif reference.isascii() and reference.isdecimal() and len(reference) <= HEIGHT_DIGITS_MAX:
+            height = int(reference)
         else:
             raise Refused("BAD_HEIGHT", "a block is named by its height, its id in hex or `latest`")
-        if height is None or not 0 < height <= self.height:
+        if height is None or not 0 < height <= self.head.height:
             raise Refused("NOT_FOUND", "no such final block here")
         return height
 
     def block(self, height: int) -> Json:
-        """One final block; raises `Refused` `NOT_FOUND`, or `PRUNED`."""
+        """One final block; raises `Refused` `NOT_FOUND` or `PRUNED`."""
         return block_view(self._block(height)[0])
 
     def block_transactions(self, height: int, after: int, limit: int, viewer: Viewer) -> Json:
@@ -208,121 +161,43 @@ class Query:
 
     # ---- transactions
 
-    def outcome(self, transaction_id: bytes) -> tuple[int, int, str] | None:
-        """(height, index, code) of a final transaction, which are public; else None."""
+    def is_final(self, transaction_id: bytes) -> bool:
+        """Whether a block holds this transaction."""
+        return self._store.find(transaction_id) is not None
+
+    def outcome(self, transaction_id: bytes) -> tuple[int, str, str] | None:
+        """(height, status, code) of a final transaction, which are public; else None."""
         place = self._store.find(transaction_id)
         if place is None:
             return None
-        height, index = place
-        return height, index, self._block(height)[1][index].code
+        receipt = self._block(place[0])[1][place[1]]
+        return place[0], status_of(receipt), receipt.code
 
-    def transaction(self, transaction_id: bytes, viewer: Viewer, prove: bool = False) -> Json | None:
+    def transaction(
+        self, transaction_id: bytes, viewer: Viewer, prove: bool = False
+    ) -> Json | None:
         """A final transaction with its receipt as `viewer` may see them; None if not final."""
         place = self._store.find(transaction_id)
         if place is None:
             return None
         height, index = place
         block, receipts = self._block(height)
+        if receipts[index].transaction_id != transaction_id:
+            return None  # the store finds by a prefix of the id
         view = self._final(block, receipts[index], index, viewer)
         if prove:
             view["proof"] = self._receipt_proof(block, receipts, index, viewer)
         return view
 
-    def simulated(self, transaction: Transaction, receipt: Receipt, viewer: Viewer) -> Json:
+    def simulated(self, raw: bytes, receipt: Receipt, viewer: Viewer) -> Json:
         """The receipt that a transaction would get, as `viewer` may see it."""
+        transaction = parse_transaction(self.chain, raw)
         return {
             "id": transaction.id.hex(),
-            "height": str(self.height + 1),
+            "height": str(self.head.height + 1),
             "status": status_of(receipt),
-            "receipt": self._receipt(transaction, receipt, viewer),
+            "receipt": _receipt_for(transaction, receipt, viewer),
         }
-
-    # ---- state
-
-    def state(self, contract: str, table: str, key: bytes, viewer: Viewer, prove: bool) -> Json:
-        """One record of the current state, with its proof if wanted.
-
-        Raises `Refused`: `NOT_FOUND` for a table or record that is absent or not readable,
-        `SESSION_REQUIRED` for a private table without a session, `NO_BLOCK_YET` for a proof
-        before the first block. With `prove`, an absent record is an answer: value null, proved.
-        """
-        interface = self.interface.get(contract)
-        if interface is None or table not in interface["tables"]:
-            raise Refused("NOT_FOUND", "no such contract or table")
-        name = f"{contract}/{table}"
-        private = registry.is_private(self._contracts, name)
-        if private and viewer.public_key is None:
-            raise Refused("SESSION_REQUIRED", f"{name} is private: open a session first")
-        value = self._store.get(name, key)
-        if value is None and not prove:
-            raise Refused("NOT_FOUND", "no such record, or not one that you may read")
-        if value is not None:
-            self._check_readable(name, value, viewer)
-        view: Json = {
-            "contract": contract,
-            "table": table,
-            "key": key.hex(),
-            "height": str(self.height),
-            "value": None if value is None else value.hex(),
-            "record": None if value is None else self._record(name, value),
-        }
-        if prove:
-            salt = self._salts.of(name, key, value) if private and value is not None else b""
-            view["proof"] = self._state_proof(name, key, salt)
-        return view
-
-    def balance(self, account: bytes, height: int | None, viewer: Viewer) -> Json:
-        """An account's record after the block of `height` (None: now).
-
-        Raises `Refused`: `SESSION_REQUIRED`, `NOT_FOUND`, `BAD_HEIGHT` beyond the head, or
-        `PRUNED` where the history is no longer kept.
-        """
-        if viewer.public_key is None:
-            raise Refused("SESSION_REQUIRED", "balances are private: open a session first")
-        if height is None:
-            height = self.height
-            value = self._store.get(ACCOUNTS_TABLE, account)
-        elif height > self.height:
-            raise Refused("BAD_HEIGHT", f"the last final block is {self.height}")
-        else:
-            value = self._store.balance_at(account, height)
-        if value is None:
-            raise Refused("NOT_FOUND", "no such account, or not one that you may read")
-        self._check_readable(ACCOUNTS_TABLE, value, viewer)
-        record = self._record(ACCOUNTS_TABLE, value)
-        return {"account": account.hex(), "height": str(height), "record": record}
-
-    # ---- contracts
-
-    @cached_property
-    def interface(self) -> Mapping[str, Any]:
-        """JSON Schema of all actions, queries and records: what `interface.json` holds."""
-        return registry.interface(self._contracts)
-
-    @cached_property
-    def interface_hash(self) -> str:
-        """Hash of the interface's canonical bytes, hex, as genesis states it."""
-        return sha256(encode(self.interface)).hex()
-
-    def contract(self, name: str) -> Json:
-        """One contract's interface and the hash of its sources; raises `Refused` `NOT_FOUND`."""
-        interface = self.interface.get(name)
-        if interface is None:
-            raise Refused("NOT_FOUND", f"no contract {name}")
-        return {"name": name, "source_hash": self.genesis.contracts.get(name), **interface}
-
-    def run(self, contract: str, query: str, args: Mapping[str, Any], viewer: Viewer) -> Json:
-        """A contract's query with JSON arguments; raises `Refused` or the contract's `Rejected`."""
-        queries = self.interface.get(contract, {}).get("queries", {})
-        if query not in queries:
-            raise Refused("NOT_FOUND", f"no query {contract}.{query}")
-        values = arguments_from_json(queries[query]["args"], dict(args))
-        height = self.height
-        info = BlockInfo(height, self.head_time_ms, self.genesis.time_scale)
-        result = registry.query(
-            self._contracts, self._store, info, viewer, contract, query, values
-        )
-        return {"height": str(height), "result": to_json(result)}
 
     # ---- the feed of events
 
@@ -337,38 +212,33 @@ class Query:
         block, receipts = self._block(height)
         if "block" in kinds:
             yield 0, "block", block_summary(block)
-        position = 0
+        if not {"tx", "event"} & set(kinds):
+            return
+        position = 1
         for index, receipt in enumerate(receipts):
-            position += 1
-            first_event = position + 1
-            position += len(receipt.events)
-            if kinds == {"block"}:
-                continue
             own = self._is_sender(block, index, viewer)
             place = {"id": receipt.transaction_id.hex(), "height": str(height), "index": index}
             if "tx" in kinds:
-                public = {**place, "status": status_of(receipt), "code": receipt.code}
+                data = {**place, "status": status_of(receipt), "code": receipt.code}
                 if own or may_read(viewer, receipt.readers):
-                    public["details"] = to_json(receipt.details)
-                yield first_event - 1, "tx", public
+                    data["details"] = to_json(receipt.details)
+                yield position, "tx", data
             if "event" in kinds:
-                for offset, event in enumerate(receipt.events):
+                for offset, event in enumerate(receipt.events, position + 1):
                     if own or may_read(viewer, event.readers):
-                        yield first_event + offset, "event", {**place, **event_view(event)}
+                        yield offset, "event", {**place, **event_view(event)}
+            position += 1 + len(receipt.events)
 
     # ---- inside
-
-    def _next_validators(self) -> ValidatorSet:
-        members, more_than = registry.next_validators(self._store, self.height + 1)
-        return ValidatorSet(tuple(members), more_than)
 
     def _block(self, height: int) -> tuple[CertifiedBlock, tuple[Receipt, ...]]:
         decoded = self._decoded.get(height)
         if decoded is not None:
             return decoded
-        block = self._store.block(height)
+        known = 0 < height <= self.head.height
+        block = self._store.block(height) if known else None
         if block is None:
-            raise Refused("PRUNED" if 0 < height <= self.height else "NOT_FOUND", "no such block")
+            raise Refused("PRUNED" if known else "NOT_FOUND", "this node has no such block")
         decoded = block, self._store.receipts(height)
         if len(self._decoded) >= CACHED_BLOCKS_MAX:
             self._decoded.pop(next(iter(self._decoded)))
@@ -390,13 +260,8 @@ class Query:
             "index": index,
             "time": time_to_json(block.header.time_ms),
             **transaction_view(transaction, opened, visible),
-            "receipt": self._receipt(transaction, receipt, viewer),
+            "receipt": _receipt_for(transaction, receipt, viewer),
         }
-
-    def _receipt(self, transaction: Transaction, receipt: Receipt, viewer: Viewer) -> Json:
-        own = viewer.public_key == transaction.body.sender
-        events = [event for event in receipt.events if own or may_read(viewer, event.readers)]
-        return receipt_view(receipt, own or may_read(viewer, receipt.readers), events)
 
     def _open(self, transaction: Transaction, index: int) -> Call | None:
         body = transaction.body
@@ -414,22 +279,6 @@ class Query:
         transaction = parse_transaction(self.chain, block.transactions[index])
         return transaction.body.sender == viewer.public_key
 
-    def _check_readable(self, table: str, value: bytes, viewer: Viewer) -> None:
-        if not may_read(viewer, registry.readers_of(self._contracts, table, value)):
-            raise Refused("NOT_FOUND", "no such record, or not one that you may read")
-
-    def _record(self, table: str, value: bytes) -> Json:
-        view: Json = to_json(registry.decode_record(self._contracts, table, value))
-        return view
-
-    def _state_proof(self, table: str, key: bytes, salt: bytes) -> Json:
-        block = self._store.block(self.height) if self.height else None
-        if block is None:
-            raise Refused("NO_BLOCK_YET", "nothing is certified before the first block")
-        proof = self._store.prove(key_hash(table, key))
-        certified = certified_bytes(block.header, block.certificate)
-        return {"salt": salt.hex(), "path": encode(proof).hex(), **certified}
-
     def _receipt_proof(
         self, block: CertifiedBlock, receipts: tuple[Receipt, ...], index: int, viewer: Viewer
     ) -> Json:
@@ -439,9 +288,7 @@ class Query:
         """
         receipt = receipts[index]
         salt = self._salts.of_receipt(receipt.transaction_id)
-        transaction = parse_transaction(self.chain, block.transactions[index])
-        own = viewer.public_key == transaction.body.sender
-        whole = own or (
+        whole = self._is_sender(block, index, viewer) or (
             may_read(viewer, receipt.readers)
             and all(may_read(viewer, event.readers) for event in receipt.events)
         )
@@ -449,15 +296,19 @@ class Query:
         contents = [sha256(b"\x00" + raw) for raw in block.transactions]
         private = sha256(salt + encode([receipt.details, receipt.events, receipt.readers]))
         return {
-            "index": index,
-            "count": len(receipts),
-            "transaction_path": to_json(merkle_path(contents, index)),
-            "receipt_path": to_json(merkle_path(leaves, index)),
+            "transaction_path": encode(merkle_path(contents, index)).hex(),
+            "receipt_path": encode(merkle_path(leaves, index)).hex(),
             "receipt": encode(receipt).hex() if whole else None,
             "salt": salt.hex() if whole else None,
             "private_hash": private.hex(),
             **certified_bytes(block.header, block.certificate),
         }
+
+
+def _receipt_for(transaction: Transaction, receipt: Receipt, viewer: Viewer) -> Json:
+    own = viewer.public_key == transaction.body.sender
+    events = [event for event in receipt.events if own or may_read(viewer, event.readers)]
+    return receipt_view(receipt, own or may_read(viewer, receipt.readers), events)
 
 
 def _is_recipient(transaction: Transaction, viewer: Viewer) -> bool:
@@ -468,13 +319,3 @@ def _is_recipient(transaction: Transaction, viewer: Viewer) -> bool:
         if isinstance(call, SealedCall)
         for wrap in call.wraps
     )
-
-
-def _quorum_view(validators: ValidatorSet) -> Json:
-    return {
-        "validators": validators.size,
-        "quorum": validators.quorum,
-        "faulty_max": validators.faulty_max,
-        "dead_max": validators.dead_max,
-        "confirmations_more_than": validators.confirmations_more_than,
-    }

@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from node.admission import admit
+from node.core import Core
 from node.driver import Driver, now_ms
-from node.engine import Engine
-from node.execution import Executor
+from node.folder import NodeSettings
 from node.http.service import FailedCheck
 from node.net.transport import Transport
 from node.outputs import SubmitResult
 from node.protocol.block import Receipt
 from node.protocol.errors import Refused
-from node.protocol.json_view import to_json
+from node.protocol.json_view import time_to_json, to_json
 from node.query import Query
 from node.verifier import Verifier
 
@@ -36,25 +35,23 @@ class LiveService:
 
     def __init__(
         self,
-        name: str,
-        public_key: bytes,
+        settings: NodeSettings,
         query: Query,
-        engine: Engine,
+        core: Core,
         driver: Driver,
-        executor: Executor,
         verifier: Verifier,
         transport: Transport,
-        data_folder: Path,
     ) -> None:
         self.query = query
-        self._name = name
-        self._public_key = public_key
-        self._engine = engine
+        self._name = settings.name
+        self._public_key = settings.key.public_key
+        self._data_folder = settings.data
+        self._names = {entry.public_key: entry.name for entry in settings.genesis.validators}
+        self._engine = core.engine
+        self._executor = core.executor
         self._driver = driver
-        self._executor = executor
         self._verifier = verifier
         self._transport = transport
-        self._data_folder = data_folder
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._subscribers: list[asyncio.Queue[int]] = []
         self._alarms: dict[str, int] = {}
@@ -165,7 +162,24 @@ class LiveService:
 
     def peers(self) -> Sequence[Mapping[str, Any]]:
         """One entry for each known peer."""
-        return self._transport.peers_view()
+        return [
+            {
+                "public_key": stats.public_key.hex(),
+                "name": self._names.get(stats.public_key.hex()),
+                "address": stats.address,
+                "connected": stats.connected,
+                "since": None if stats.since_ms is None else time_to_json(stats.since_ms),
+                "rtt_us": None if stats.rtt_ms is None else str(round(stats.rtt_ms * 1000)),
+                "bytes_in": str(stats.bytes_in),
+                "bytes_out": str(stats.bytes_out),
+                "messages_in": str(stats.messages_in),
+                "messages_out": str(stats.messages_out),
+                "queued_bytes": str(stats.bulk_queued_bytes),
+                "dropped": str(stats.bulk_dropped),
+                "last_ending": stats.last_ending,
+            }
+            for stats in self._transport.stats()
+        ]
 
     def mempool(self) -> Mapping[str, Any]:
         """Size and bytes of the mempool."""

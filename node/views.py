@@ -14,6 +14,7 @@ from node.protocol.block import BlockHeader, CertifiedBlock, CommitCertificate, 
 from node.protocol.encoding import encode
 from node.protocol.json_view import time_to_json, to_json
 from node.protocol.transaction import Call, SealedCall, Transaction
+from node.protocol.validators import ValidatorSet
 
 Json = dict[str, Any]
 
@@ -80,6 +81,17 @@ def event_view(event: Event) -> Json:
 def status_of(receipt: Receipt) -> str:
     """The word for a final transaction."""
     return "committed" if receipt.ok else "failed"
+
+
+def quorum_view(validators: ValidatorSet) -> Json:
+    """How many validators there are, decide, may be faulty, may be dead."""
+    return {
+        "validators": validators.size,
+        "quorum": validators.quorum,
+        "faulty_max": validators.faulty_max,
+        "dead_max": validators.dead_max,
+        "confirmations_more_than": validators.confirmations_more_than,
+    }
 
 
 def _call_view(call: Call | SealedCall, clear: Call | None) -> Json:

@@ -1,0 +1,111 @@
+"""`python -m node`: create a network, run a node, audit a stopped one.
+
+Every refusal is one line on stderr with its code and what to do; the exit codes are those of the
+`groat` command (0 ok, 1 failed, 2 wrong files or flags).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+import structlog
+
+from node.protocol.errors import GroatError, Misconfigured
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse and run one subcommand; the process's exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except Misconfigured as error:
+        print(f"groat node: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except GroatError as error:
+        print(f"groat node: {error}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m node", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run the node of a folder until SIGTERM")
+    run.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    run.set_defaults(run=_run)
+
+    create = commands.add_parser("create", help="turn network.toml into keys, genesis and folders")
+    create.add_argument("--network", type=Path, required=True, help="network.toml")
+    create.add_argument("--dir", type=Path, required=True, help="a folder that does not exist yet")
+    create.add_argument("--nodes", type=int, help="that many validators on this machine instead")
+    create.add_argument("--ports-from", type=int, help="their first port; two for each validator")
+    create.set_defaults(run=_create)
+
+    audit = commands.add_parser("audit", help="check the whole state of a stopped node")
+    audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    audit.set_defaults(run=_audit)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from node.app import run_node
+    from node.folder import load_node
+
+    settings = load_node(options.folder)
+    _log_to_stderr(settings.log_level)
+    return run_node(settings)
+
+
+def _create(options: argparse.Namespace) -> int:
+    from node.config import NetworkConfig
+    from node.driver import now_ms
+    from node.folder import PASSWORD_VARIABLE
+    from node.genesis import create_network
+    from node.protocol.keystore import read_private_file
+
+    config = NetworkConfig.load(options.network)
+    if options.nodes is not None or options.ports_from is not None:
+        count = options.nodes or len(config.validators)
+        first = options.ports_from
+        ports = (
+            None if first is None else [(first + 2 * i, first + 2 * i + 1) for i in range(count)]
+        )
+        config = config.with_local_nodes(count, ports)
+    variable = os.environ.get(PASSWORD_VARIABLE)
+    password = read_private_file(Path(variable)).rstrip(b"\r\n") if variable else None
+    create_network(config, options.dir, password, now_ms())
+    print(f"created {options.dir}", file=sys.stderr)
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    from node.audit import audit_folder
+
+    return audit_folder(options.folder)
+
+
+def _log_to_stderr(level: str) -> None:
+    """One JSON line an event: the client's process manager keeps them in node.log."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(message)s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

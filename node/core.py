@@ -1,0 +1,131 @@
+"""The synchronous core of a node: store, executor, replica and engine over two databases.
+
+The process (`app`) and the simulator build the same core with other disks and other clocks. Opening
+a core writes the genesis state into an empty database and restores the votes that were signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from contracts.kernel.registry import Contract, GenesisParameters, genesis_writes, next_validators
+from node.admission import Candidate, admit, examine_certified
+from node.consensus.events import Timeouts
+from node.consensus.replica import Replica
+from node.engine import Engine, vote_entry_codec
+from node.execution import Executor, Limits, Salts
+from node.importer import Importer
+from node.net.catch_up import CatchUp
+from node.protocol.errors import Refused, StoreFailure
+from node.protocol.genesis import CommitteeSecret, Genesis
+from node.protocol.keys import PrivateKey
+from node.protocol.sealing import Opener
+from node.protocol.validators import ValidatorSet
+from node.state.keyvalue import KeyValue
+from node.state.store import Store
+from node.state.vote_log import VoteLog
+
+
+class Core(msgspec.Struct, frozen=True):
+    """The parts that others read; `engine` is the only one that is fed."""
+
+    engine: Engine
+    store: Store
+    votes: VoteLog
+    executor: Executor
+    opener: Opener
+
+
+def open_core(
+    genesis: Genesis,
+    contracts: Mapping[str, Contract],
+    key: PrivateKey,
+    secret: CommitteeSecret,
+    state_database: KeyValue,
+    vote_database: KeyValue,
+    progress: Callable[[int], None] | None = None,
+) -> Core:
+    """Raises `StoreFailure` where a database is damaged or belongs to another network."""
+    chain = genesis.chain
+    store = Store(state_database, genesis.tree_depth, genesis.hash, progress)
+    salts = Salts(secret.privacy_key)
+    executor = Executor(chain, contracts, store, store.tree, salts, _limits(genesis))
+    if store.is_new:
+        writes = genesis_writes(contracts, genesis_parameters(genesis))
+        delta = store.tree.update(executor.leaf_changes(writes))
+        batch = store.genesis_batch(writes, delta)
+        store.commit(batch)
+    votes = VoteLog(vote_database)
+    if votes.is_new and store.head.height > 0:
+        raise StoreFailure(
+            "VOTES_MISSING",
+            "the chain is there but the vote database is empty; restore it, or let this validator "
+            "rejoin with a new key: without its own votes it could sign twice",
+        )
+    opener = Opener(chain, {genesis.epoch.number: secret.epoch_key})
+    entries = [vote_entry_codec.decode(raw) for raw in votes.load()]
+    restored = _restore_bodies(
+        genesis, contracts, opener, [raw for entry in entries for raw in entry.raws]
+    )
+    validators = ValidatorSet(*next_validators(store, store.head.height + 1))
+    replica = Replica(
+        chain,
+        key,
+        validators,
+        store.head.header,
+        Timeouts(genesis.timeouts.base_ms, genesis.timeouts.cap_ms),
+        [entry.record for entry in entries],
+    )
+    engine = Engine(
+        genesis,
+        contracts,
+        key.public_key,
+        replica,
+        executor,
+        store,
+        Importer(chain, contracts, opener, executor),
+        CatchUp(store.head.height + 1),
+        restored,
+        validators,
+    )
+    return Core(engine, store, votes, executor, opener)
+
+
+def genesis_parameters(genesis: Genesis) -> GenesisParameters:
+    """What the contracts need to know of the genesis file."""
+    return GenesisParameters(
+        validators=tuple(bytes.fromhex(entry.public_key) for entry in genesis.validators),
+        confirmations_more_than=genesis.confirmations_more_than,
+        identities=tuple(
+            (entry.name, bytes.fromhex(entry.public_key), entry.roles)
+            for entry in genesis.identities
+        ),
+        assets=tuple((asset.code, asset.scale) for asset in genesis.assets),
+        contracts=genesis.parameters,
+    )
+
+
+def _limits(genesis: Genesis) -> Limits:
+    limits = genesis.limits
+    return Limits(
+        limits.block_transactions,
+        limits.block_bytes,
+        limits.block_calls,
+        limits.block_writes,
+        genesis.time_scale,
+    )
+
+
+def _restore_bodies(
+    genesis: Genesis, contracts: Mapping[str, Contract], opener: Opener, raws: list[bytes]
+) -> list[Candidate]:
+    """The transactions that this node has promised to serve. It verified them before it voted."""
+    chain = genesis.chain
+    try:
+        return [admit(chain, contracts, raw, examine_certified(chain, opener, raw)) for raw in raws]
+    except Refused as refusal:
+        raise StoreFailure(
+            "DAMAGED_VOTES", f"the vote database holds an unreadable body ({refusal.code})"
+        ) from None
