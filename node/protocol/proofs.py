@@ -97,10 +97,11 @@ def bucket_root(entries: bytes) -> bytes:
     """The hash of a bucket: the number and the list tree of its sorted 64-byte entries."""
     if not entries:
         return EMPTY_ROOT
-    if len(entries) == ENTRY_BYTES:
-        return _sha256(_BUCKET + b"\x00\x00\x00\x01" + _sha256(_LEAF + entries).digest()).digest()
+    if len(entries) == ENTRY_BYTES:  # the usual case in a large tree, made fast
+        root = _sha256(_LEAF + entries).digest()
+    else:
+        root = merkle_root(entry_leaves(entries))
     length = len(entries) // ENTRY_BYTES
-    root = merkle_root(entry_leaves(entries))
     return _sha256(_BUCKET + length.to_bytes(4, "big") + root).digest()
 
 
@@ -185,8 +186,9 @@ def verify_path(root: bytes, leaf: bytes, proof: ListProof) -> None:
 
 
 def _pair_up(level: list[bytes]) -> list[bytes]:
+    below = iter(level)
     paired = [
-        _sha256(_PAIR + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)
+        _sha256(_PAIR + left + right).digest() for left, right in zip(below, below, strict=False)
     ]
     if len(level) & 1:
         paired.append(level[-1])

@@ -14,8 +14,8 @@ Put = tuple[bytes, bytes | None]
 """A key and its new value; None deletes."""
 
 
-class KeyValue(Protocol):
-    """An ordered map of bytes. Every method may raise `StoreFailure`."""
+class Records(Protocol):
+    """The reading half. Every method may raise `StoreFailure`."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
@@ -25,8 +25,15 @@ class KeyValue(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
 
+
+class KeyValue(Records, Protocol):
+    """An ordered map of bytes."""
+
     def write(self, puts: Sequence[Put], sync: bool) -> None:
         """All or nothing; with `sync` it is on the disk when this returns. Later puts win."""
+
+    def snapshot(self) -> Records:
+        """What is there now, for readers that must not see a write in progress."""
 
     def close(self) -> None:
         """Give the database free; nothing may be called afterwards."""
@@ -62,6 +69,10 @@ class MemoryKeyValue:
             elif key in self._values:
                 del self._values[key]
                 del self._keys[bisect_left(self._keys, key)]
+
+    def snapshot(self) -> Records:
+        """Itself: in memory, nobody reads while a write is in progress."""
+        return self
 
     def close(self) -> None:
         """Nothing to give free."""

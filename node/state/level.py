@@ -25,17 +25,17 @@ BLOOM_BITS = 10
 _open_here: set[Path] = set()
 
 
-class LevelKeyValue:
-    """An open LevelDB folder. One process at a time."""
+class LevelRecords:
+    """The reading half, of an open database or of a snapshot of it."""
 
-    def __init__(self, path: Path, database: plyvel.DB) -> None:
+    def __init__(self, path: Path, source: plyvel.DB | plyvel.Snapshot) -> None:
         self._path = path
-        self._database = database
+        self._source = source
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
         try:
-            value: bytes | None = self._database.get(key)
+            value: bytes | None = self._source.get(key)
         except (plyvel.Error, OSError) as error:
             raise _failure(self._path, error) from None
         return value
@@ -44,10 +44,25 @@ class LevelKeyValue:
         self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
-        iterator = self._database.iterator(
+        iterator = self._source.iterator(
             start=start, stop=stop, reverse=reverse, fill_cache=limit is not None
         )
         return self._walk(iterator, limit)
+
+    def _walk(self, iterator: plyvel.Iterator, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with iterator:
+                yield from islice(iterator, limit)
+        except (plyvel.Error, OSError) as error:
+            raise _failure(self._path, error) from None
+
+
+class LevelKeyValue(LevelRecords):
+    """An open LevelDB folder. One process at a time; any thread may call."""
+
+    def __init__(self, path: Path, database: plyvel.DB) -> None:
+        super().__init__(path, database)
+        self._database = database
 
     def write(self, puts: Sequence[Put], sync: bool) -> None:
         """All or nothing; with `sync` it is on the disk when this returns. Later puts win."""
@@ -63,17 +78,14 @@ class LevelKeyValue:
         except (plyvel.Error, OSError) as error:
             raise _failure(self._path, error) from None
 
+    def snapshot(self) -> LevelRecords:
+        """What is there now, for readers that must not see a write in progress. Costs a µs."""
+        return LevelRecords(self._path, self._database.snapshot())
+
     def close(self) -> None:
         """Give the folder's lock free."""
         self._database.close()
         _open_here.discard(self._path.resolve())
-
-    def _walk(self, iterator: plyvel.Iterator, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
-        try:
-            with iterator:
-                yield from islice(iterator, limit)
-        except (plyvel.Error, OSError) as error:
-            raise _failure(self._path, error) from None
 
 
 def open_level(

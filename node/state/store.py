@@ -1,8 +1,9 @@
 """The store: blocks, receipts, records and the state tree in one ordered database.
 
 A block becomes durable in one synced batch with all its effects, so a crash leaves it whole or
-absent. `block_batch` computes that batch as a value, `commit` writes it and only then moves the
-head and the tree in memory. Numbers in keys are big-endian, so that byte order is their order.
+absent. `block_batch` computes that batch as a value, `write` makes it durable, and only then
+`adopt` moves the head, the tree in memory and the snapshot that all reads go through: readers
+never see a block in the making. Numbers in keys are big-endian, so that byte order is their order.
 
 | key                                     | value                                                |
 |-----------------------------------------|------------------------------------------------------|
@@ -13,6 +14,7 @@ head and the tree in memory. Numbers in keys are big-endian, so that byte order 
 | `b` height (8)                          | `CertifiedBlock`                                     |
 | `r` height (8)                          | the receipts of that block, in order                 |
 | `i` first 16 bytes of a transaction id  | height (8) ‖ index in the block (4)                  |
+| `n` first 16 bytes of a block id        | height (8)                                           |
 | `h` key length (2) ‖ key ‖ height (8)   | a `HISTORY_TABLE` record as of that height, or empty |
 
 What records mean, and which tables are private, is for execution and query to know.
@@ -35,7 +37,7 @@ from node.protocol.encoding import Codec, Record, encode
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.proofs import StateProof, key_hash
 from node.protocol.transaction import Hash, Height
-from node.state.keyvalue import KeyValue, Put
+from node.state.keyvalue import KeyValue, Put, Records
 from node.state.tree import TreeDelta, load_tree
 
 LAYOUT_VERSION = 1
@@ -102,10 +104,10 @@ class Store:
         Raises `StoreFailure` `WRONG_GENESIS`, `WRONG_LAYOUT` or `DATABASE_DAMAGED`.
         """
         self._database = database
-        self._get = database.get
+        self._view = database.snapshot()
         self._genesis_hash = genesis_hash
-        self._is_new = _check_origin(database, depth, genesis_hash)
-        self.tree: Final = load_tree(depth, database, progress)
+        self._is_new = _check_origin(self._view, depth, genesis_hash)
+        self.tree: Final = load_tree(depth, self._view, progress)
         self._head = self._load_head()
 
     # ---- reading
@@ -122,7 +124,7 @@ class Store:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The record under `key` at the head, or None."""
-        return self._get(_table_prefix(table) + key)
+        return self._view.get(_table_prefix(table) + key)
 
     def scan(
         self, table: str, prefix: bytes, after: bytes | None, limit: int
@@ -132,7 +134,7 @@ class Store:
         start, stop = base + prefix, _successor(base + prefix)
         if after is not None:
             start = max(start, base + after + b"\x00")
-        pairs = self._database.iterate(start, stop, limit=min(limit, SCAN_MAX))
+        pairs = self._view.iterate(start, stop, limit=min(limit, SCAN_MAX))
         return [(key[len(base) :], value) for key, value in pairs]
 
     def prove(self, table: str, key: bytes) -> StateProof:
@@ -141,7 +143,12 @@ class Store:
 
     def block(self, height: int) -> CertifiedBlock | None:
         """The block of a height, or None above the head and at 0."""
-        return _decoded(block_codec, self._get(b"b" + _number(height)))
+        return _decoded(block_codec, self._view.get(b"b" + _number(height)))
+
+    def height_of(self, block_id: bytes) -> int | None:
+        """The height of a final block, or None."""
+        height = self._view.get(b"n" + block_id[:INDEX_KEY_BYTES])
+        return None if height is None else int.from_bytes(height, "big")
 
     def blocks_before(self, height: int, limit: int) -> Iterator[CertifiedBlock]:
         """Up to `limit` blocks of lower heights, newest first; lazily, since blocks are large."""
@@ -154,14 +161,14 @@ class Store:
 
     def receipts(self, height: int) -> tuple[Receipt, ...]:
         """The receipts of a block in its order; empty above the head."""
-        return _decoded(receipts_codec, self._get(b"r" + _number(height))) or ()
+        return _decoded(receipts_codec, self._view.get(b"r" + _number(height))) or ()
 
     def find(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Height and index of a final transaction, or None: the replay check, one index read.
 
         Only 16 bytes of the id are indexed: 128 bits of a hash are enough not to meet by chance.
         """
-        place = self._get(b"i" + transaction_id[:INDEX_KEY_BYTES])
+        place = self._view.get(b"i" + transaction_id[:INDEX_KEY_BYTES])
         if place is None:
             return None
         return int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big")
@@ -174,7 +181,7 @@ class Store:
         if not 0 <= height <= self._head.height:
             raise Refused("NO_SUCH_HEIGHT", f"heights from 0 to {self._head.height} are known")
         prefix = _history_prefix(key)
-        newest = self._database.iterate(prefix, prefix + _number(height + 1), reverse=True, limit=1)
+        newest = self._view.iterate(prefix, prefix + _number(height + 1), reverse=True, limit=1)
         return next((value or None for _, value in newest), None)
 
     # ---- writing
@@ -207,6 +214,7 @@ class Store:
         head = Head(header.height, block_id, header, delta.root, transactions)
         height = _number(header.height)
         puts = _state_puts(writes, header.height, delta, head)
+        puts.append((b"n" + block_id[:INDEX_KEY_BYTES], height))
         puts.append((b"b" + height, encode(block)))
         puts.append((b"r" + height, encode(tuple(receipts))))
         for index, receipt in enumerate(receipts):
@@ -214,15 +222,24 @@ class Store:
             puts.append((b"i" + receipt.transaction_id[:INDEX_KEY_BYTES], place))
         return Batch(puts, delta, head)
 
-    def commit(self, batch: Batch) -> None:
-        """Write a batch durably, then move tree and head: all of it or none of it."""
+    def write(self, batch: Batch) -> None:
+        """Write a batch durably, all of it or none. Any thread may; `adopt` must follow."""
         height = -1 if self._is_new else self._head.height
         if batch.head.height != height + 1 or batch.delta.base_root != self.tree.root:
             raise AssertionError(f"block {batch.head.height} is committed after {height}")
         self._database.write(batch.puts, sync=True)
-        self.tree.apply(batch.delta)
+
+    def adopt(self, batch: Batch) -> None:
+        """Move tree and head in memory to what was written; for the thread of the readers."""
+        self._view = self._database.snapshot()
+        self.tree.apply(batch.delta, self._view)
         self._head = batch.head
         self._is_new = False
+
+    def commit(self, batch: Batch) -> None:
+        """`write` and `adopt` in one."""
+        self.write(batch)
+        self.adopt(batch)
 
     def close(self) -> None:
         """Give the database free."""
@@ -231,7 +248,7 @@ class Store:
     def _load_head(self) -> Head:
         if self._is_new:
             return Head(0, self._genesis_hash, None, self.tree.root, 0)
-        record = _decoded(_head_codec, self._get(_HEAD))
+        record = _decoded(_head_codec, self._view.get(_HEAD))
         if record is None:
             raise _damaged("it has no head")
         if record.state_root != self.tree.root:
@@ -243,7 +260,7 @@ class Store:
         return Head(record.height, record.block_id, header, record.state_root, record.transactions)
 
 
-def _check_origin(database: KeyValue, depth: int, genesis_hash: bytes) -> bool:
+def _check_origin(database: Records, depth: int, genesis_hash: bytes) -> bool:
     """Whether the database is new; raises `StoreFailure` if it was made for something else."""
     origin = _decoded(_origin_codec, database.get(_GENESIS))
     if origin is None:

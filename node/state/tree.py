@@ -30,7 +30,7 @@ from node.protocol.proofs import (
     merkle_path,
     node_hash,
 )
-from node.state.keyvalue import KeyValue, Put
+from node.state.keyvalue import Put, Records
 
 BUCKET_PREFIX = b"t"
 PROGRESS_EVERY = 50_000
@@ -72,7 +72,7 @@ class TreeDelta:
 class StateTree:
     """The tree as of the last applied delta. `records` holds its buckets under `bucket_key`."""
 
-    def __init__(self, depth: int, records: KeyValue) -> None:
+    def __init__(self, depth: int, records: Records) -> None:
         """An empty tree; `load` makes one of what is on disk."""
         if not 1 <= depth <= TREE_DEPTH_MAX:
             raise ValueError(f"tree depth {depth} is not within 1 and {TREE_DEPTH_MAX}")
@@ -112,14 +112,15 @@ class StateTree:
             root or base_root, base_root, buckets, groups, pending[0] if pending else None
         )
 
-    def apply(self, delta: TreeDelta) -> None:
-        """Make `delta` the tree's own, once its `bucket_writes` are in the database."""
+    def apply(self, delta: TreeDelta, records: Records) -> None:
+        """Make `delta` the tree's own; `records` is the database with its `bucket_writes` done."""
         if delta.base_root != self._root:
             raise AssertionError("a tree delta was applied out of order")
         for level, groups in zip(self._levels, delta.groups, strict=True):
             for parent, hashes in groups.items():
                 level[parent * _GROUP_BYTES : (parent + 1) * _GROUP_BYTES] = hashes
         self._root = delta.root
+        self._records = records
         delta.base = None  # it is part of the tree now; keeping it would chain all deltas ever
 
     def prove(self, key: bytes) -> StateProof:
@@ -219,7 +220,7 @@ def bucket_key(index: int) -> bytes:
 
 
 def load_tree(
-    depth: int, records: KeyValue, progress: Callable[[int], None] | None = None
+    depth: int, records: Records, progress: Callable[[int], None] | None = None
 ) -> StateTree:
     """Rebuild the hashes in memory from the buckets on disk.
 

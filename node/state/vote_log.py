@@ -24,6 +24,7 @@ from node.state.keyvalue import KeyValue, Put
 from node.state.level import open_level
 
 VOTE_RECORD_BYTES_MAX = 32 << 20
+WRITE_BUFFER_BYTES = 4 << 20
 CACHE_BYTES = 1 << 20
 OPEN_FILES_MAX = 32
 _FIRST = b"f"
@@ -83,21 +84,16 @@ class VoteLog:
         self._database.close()
 
 
-def open_vote_log(path: Path) -> VoteLog:
-    """Open or create the vote database in folder `path`.
+def open_vote_database(path: Path) -> KeyValue:
+    """Open or create the database of a vote log in folder `path`.
 
     Raises `StoreFailure` `DAMAGED_VOTES`, `DATABASE_IN_USE` or `DISK_FAILED`.
     """
     try:
-        records = open_level(path, block_cache_bytes=CACHE_BYTES, open_files_max=OPEN_FILES_MAX)
+        return open_level(path, WRITE_BUFFER_BYTES, CACHE_BYTES, OPEN_FILES_MAX)
     except StoreFailure as failure:
         if failure.code == "DATABASE_DAMAGED":
             raise _damaged(failure.message.partition(";")[0]) from None
-        raise
-    try:
-        return VoteLog(records)
-    except StoreFailure:
-        records.close()
         raise
 
 
