@@ -1,0 +1,9 @@
+"""The one list of contracts that this program can run."""
+
+from __future__ import annotations
+
+from contracts.kernel.contract import Contract
+from contracts.kernel.registry import KERNEL
+from contracts.prepaid.contract import PREPAID
+
+CONTRACTS: dict[str, Contract] = {contract.name: contract for contract in (KERNEL, PREPAID)}

@@ -1,0 +1,29 @@
+"""Who may read what: the one predicate that stands before every private read.
+
+Readers are written as lowercase hex public keys, `role:NAME`, or `public`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+PUBLIC = "public"
+REGULATOR = "role:regulator"
+
+
+class Viewer(msgspec.Struct, frozen=True):
+    """Who is asking: a proved public key or None, and the roles it has on chain."""
+
+    public_key: bytes | None
+    roles: frozenset[str]
+
+
+def may_read(viewer: Viewer, readers: tuple[str, ...]) -> bool:
+    """Whether `viewer` is among `readers`."""
+    own = None if viewer.public_key is None else viewer.public_key.hex()
+    for reader in readers:
+        if reader in (PUBLIC, own):
+            return True
+        if reader.startswith("role:") and reader[5:] in viewer.roles:
+            return True
+    return False

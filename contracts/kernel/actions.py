@@ -1,0 +1,63 @@
+"""The kernel's own actions: enrolling identities, and releasing what has expired."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from contracts.kernel.context import Context
+from contracts.kernel.contract import Action, Details
+from contracts.kernel.identity import ENROLLING_ROLES, Identity, may_enrol, register
+from contracts.kernel.ledger import PENDING
+from contracts.kernel.types import (
+    CODE_CHARS_MAX,
+    PAGE_DEFAULT,
+    ROLES_MAX,
+    Args,
+    Code,
+    Id16,
+    Limit,
+    PublicKey,
+)
+
+Name = Annotated[str, Field(max_length=CODE_CHARS_MAX)]
+
+
+class Enrol(Args):
+    """A new identity. Holders are persons and get no name."""
+
+    public_key: PublicKey
+    roles: Annotated[list[Code], Field(min_length=1, max_length=ROLES_MAX)]
+    name: Name = ""
+
+
+class ExpirePending(Args):
+    """One page of the sweep over pending transfers."""
+
+    cursor: Id16 | None = None
+    limit: Limit = PAGE_DEFAULT
+
+
+def enrol(ctx: Context, args: Enrol) -> Details:
+    """Register a key so that it may send; a bank may enrol holders only."""
+    roles = tuple(sorted(dict.fromkeys(args.roles)))
+    if not may_enrol(ctx.roles, roles):
+        ctx.reject("UNAUTHORIZED", roles=list(roles))
+    identity = Identity(args.public_key, args.name, roles, ctx.sender, ctx.time_ms)
+    return {} if register(ctx.state, identity) else {"replayed": True}
+
+
+def expire_pending(ctx: Context, args: ExpirePending) -> Details:
+    """Give back what pending transfers past their deadline still reserve; anybody may."""
+    page = ctx.state.scan(PENDING, b"", args.cursor, args.limit)
+    expired = [key for key, pending in page if ctx.time_ms >= pending.deadline_ms]
+    for key in expired:
+        ctx.ledger.void_pending(key)
+    return {"expired": len(expired), "next": page[-1][0] if len(page) == args.limit else None}
+
+
+ACTIONS = {
+    "enrol": Action(Enrol, enrol, ENROLLING_ROLES),
+    "expire_pending": Action(ExpirePending, expire_pending),
+}

@@ -1,0 +1,136 @@
+"""What a contract sees while it runs: `Context` for an action, `View` for a query.
+
+A context belongs to one transaction; between its calls only `contract` and `action` change. It
+gives no clock but the header's, and no way out but state, ledger and events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+import msgspec
+
+from contracts.kernel.access import Viewer, may_read
+from contracts.kernel.ledger import Ledger
+from contracts.kernel.state import Reader, State, Table
+from contracts.kernel.types import (
+    DAY_MS,
+    UTC8_MS,
+    BlockInfo,
+    OptionalTicketArgs,
+    Rejected,
+    TicketArgs,
+    reject,
+)
+
+__all__ = ["BlockInfo", "Context", "Event", "Rejected", "VerifyTicket", "View", "day_of"]
+
+R = TypeVar("R", bound=msgspec.Struct)
+VerifyTicket = Callable[[bytes, str, str, Mapping[str, Any], bytes], bool]
+
+
+class Event(msgspec.Struct, array_like=True, frozen=True):
+    """Something that happened, for `readers` (see `access`)."""
+
+    contract: str
+    name: str
+    data: dict[str, Any]
+    readers: tuple[str, ...]
+
+
+def day_of(time_ms: int, time_scale: int) -> int:
+    """The number of the day in UTC+8; on accelerated networks days are shorter."""
+    return (time_ms + UTC8_MS // time_scale) // max(DAY_MS // time_scale, 1)
+
+
+class Context:
+    """One transaction in execution: who, when, and what can be touched."""
+
+    __slots__ = (
+        "_verify_ticket",
+        "action",
+        "contract",
+        "events",
+        "height",
+        "ledger",
+        "roles",
+        "sender",
+        "state",
+        "time_ms",
+        "time_scale",
+        "transaction_id",
+    )
+
+    def __init__(
+        self,
+        state: State,
+        block: BlockInfo,
+        sender: bytes,
+        transaction_id: bytes,
+        roles: frozenset[str],
+        verify_ticket: VerifyTicket,
+    ) -> None:
+        self.state = state
+        self.ledger = Ledger(state, block.time_ms)
+        self.height = block.height
+        self.time_ms = block.time_ms
+        self.time_scale = block.time_scale
+        self.sender = sender
+        self.transaction_id = transaction_id
+        self.roles = roles
+        self.events: list[Event] = []
+        self.contract = ""
+        self.action = ""
+        self._verify_ticket = verify_ticket
+
+    def reject(self, code: str, **details: Any) -> NoReturn:
+        """End the transaction: its writes are discarded, the rejection is its receipt."""
+        reject(code, **details)
+
+    def emit(self, name: str, data: dict[str, Any], readers: tuple[str, ...]) -> None:
+        """Announce something to `readers`; it is published only if the transaction succeeds."""
+        self.events.append(Event(self.contract, name, data, readers))
+
+    def scaled(self, duration_ms: int) -> int:
+        """A policy duration as it counts on this network, at least 1 ms."""
+        return max(duration_ms // self.time_scale, 1)
+
+    def today(self) -> int:
+        """The number of the current day in UTC+8, scaled."""
+        return day_of(self.time_ms, self.time_scale)
+
+    def check_ticket(self, signer: bytes, args: TicketArgs | OptionalTicketArgs) -> None:
+        """Reject with `BAD_TICKET` unless `signer` consented to just these arguments, in time."""
+        if args.ticket is None or args.ticket_until is None:
+            reject("BAD_TICKET", why="missing")
+        if self.time_ms >= args.ticket_until:
+            reject("BAD_TICKET", why="expired")
+        terms = args.terms()
+        if not self._verify_ticket(signer, self.contract, self.action, terms, args.ticket):
+            reject("BAD_TICKET", why="signature")
+
+
+class View:
+    """The state as one viewer may see it. What may not be read looks as if it were not there."""
+
+    __slots__ = ("block", "state", "viewer")
+
+    def __init__(self, reader: Reader, block: BlockInfo, viewer: Viewer) -> None:
+        self.state = State(reader)
+        self.block = block
+        self.viewer = viewer
+
+    def need(self, table: Table[R], key: bytes) -> R:
+        """The record, if the viewer may read it; else `NOT_FOUND`."""
+        record = self.state.get(table, key)
+        if record is None or not may_read(self.viewer, table.readers(record)):
+            reject("NOT_FOUND", what=table.name)
+        return record
+
+    def page(
+        self, table: Table[R], prefix: bytes, after: bytes | None, limit: int
+    ) -> list[tuple[bytes, R]]:
+        """A page of records, without those that the viewer may not read."""
+        found = self.state.scan(table, prefix, after, limit)
+        return [(key, one) for key, one in found if may_read(self.viewer, table.readers(one))]

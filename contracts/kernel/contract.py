@@ -1,0 +1,73 @@
+"""What a contract consists of: tables, actions, queries, invariants. Declarations only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from contracts.kernel.context import Context, View
+from contracts.kernel.state import Changes, State, Table
+from contracts.kernel.types import Args
+
+Details = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that changes state. `roles`: one of which the sender needs; empty for anybody."""
+
+    args: type[Args]
+    run: Callable[[Context, Any], Details]
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Something that only reads; it sees what its viewer may see."""
+
+    args: type[Args]
+    run: Callable[[View, Any], Details]
+
+
+def _no_violations(_: Changes) -> list[str]:
+    return []
+
+
+def _clear_allowed(_: State) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What a walk over the whole state found: broken promises, and figures in minor units."""
+
+    violations: list[str]
+    figures: dict[str, Any]
+
+
+def _nothing_to_audit(_: State) -> Audit:
+    return Audit([], {})
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """One contract.
+
+    `found` writes its part of the genesis state from its `parameters`. `violations` judges one
+    transaction's changes, `audit` the whole state. `clear_allowed` says whether calls may travel
+    unsealed; `sealed` that clients should seal them. `errors` are its own codes in precedence.
+    """
+
+    name: str
+    actions: Mapping[str, Action]
+    queries: Mapping[str, Query]
+    tables: tuple[Table[Any], ...]
+    errors: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    parameters: type[Args] = Args
+    found: Callable[[State, Any], None] = field(default=lambda _state, _parameters: None)
+    violations: Callable[[Changes], list[str]] = _no_violations
+    audit: Callable[[State], Audit] = _nothing_to_audit
+    sealed: bool = False
+    clear_allowed: Callable[[State], bool] = _clear_allowed

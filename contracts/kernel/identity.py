@@ -1,0 +1,81 @@
+"""Identities: which keys may send, and in which roles.
+
+Genesis registers the founders; afterwards someone entitled enrols others. An identity is a public
+key, its roles, and, for institutions, a name; a holder has no name on chain. The institutions'
+identities are public, a holder's is for itself, its bank and the regulator.
+"""
+
+from __future__ import annotations
+
+from contracts.kernel.access import PUBLIC, REGULATOR
+from contracts.kernel.state import Reader, State, Table
+from contracts.kernel.types import Record, Rejected
+
+HOLDER = "holder"
+
+# Who may enrol whom: an administrator anybody, an operator all but the supervising roles, a bank
+# its holders.
+SUPERVISING_ROLES = ("admin", "regulator", "bank")
+ENROLLING_ROLES = ("admin", "operator", "bank")
+
+
+class Identity(Record, frozen=True):
+    """A key that may send. `enrolled_by` is empty for the founders."""
+
+    public_key: bytes
+    name: str
+    roles: tuple[str, ...]
+    enrolled_by: bytes
+    enrolled_ms: int
+
+
+class Validators(Record, frozen=True):
+    """The validator set and the number of confirmations that must be exceeded."""
+
+    members: tuple[bytes, ...]
+    confirmations_more_than: int
+
+
+def _identity_readers(identity: Identity) -> tuple[str, ...]:
+    if identity.roles != (HOLDER,):
+        return (PUBLIC,)
+    return (identity.public_key.hex(), identity.enrolled_by.hex(), REGULATOR)
+
+
+IDENTITIES = Table("kernel/identities", Identity, "the public key, 33 bytes", _identity_readers)
+VALIDATORS = Table("kernel/validators", Validators, "the word `current`")
+CURRENT = b"current"
+
+
+def roles_of(reader: Reader, public_key: bytes) -> frozenset[str]:
+    """The roles that a key has; none for a stranger."""
+    raw = reader.get(IDENTITIES.name, public_key)
+    return frozenset() if raw is None else frozenset(IDENTITIES.decode(raw).roles)
+
+
+def next_validators(reader: Reader, height: int) -> tuple[tuple[bytes, ...], int]:
+    """Members and `confirmations_more_than` for the block of `height`."""
+    raw = reader.get(VALIDATORS.name, CURRENT)
+    assert raw is not None, f"no validators for height {height}"
+    validators = VALIDATORS.decode(raw)
+    return validators.members, validators.confirmations_more_than
+
+
+def may_enrol(enroller_roles: frozenset[str], roles: tuple[str, ...]) -> bool:
+    """Whether someone with `enroller_roles` may give `roles` to a new key."""
+    if "admin" in enroller_roles:
+        return True
+    if "operator" in enroller_roles:
+        return not any(role in SUPERVISING_ROLES for role in roles)
+    return "bank" in enroller_roles and roles == (HOLDER,)
+
+
+def register(state: State, identity: Identity) -> bool:
+    """Register a key; False if just this was done before, `IDEM_CONFLICT` if something else was."""
+    known = state.get(IDENTITIES, identity.public_key)
+    if known is None:
+        state.insert(IDENTITIES, identity.public_key, identity)
+        return True
+    if (known.name, known.roles) != (identity.name, identity.roles):
+        raise Rejected("IDEM_CONFLICT", what=IDENTITIES.name)
+    return False

@@ -1,0 +1,108 @@
+"""The interface of all contracts as JSON Schema: what clients know them by.
+
+Command groups, forms, argument parsing and the OpenAPI document are made from it. Integers are
+`integer` with their bounds, bytes are `string` with format `bytes` (lowercase hex).
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from contracts.kernel.contract import Contract
+from contracts.kernel.state import Table
+from contracts.kernel.types import FINAL_ERRORS, GENERAL_ERRORS, Args
+
+Schema = dict[str, Any]
+
+
+def interface(contracts: Mapping[str, Contract]) -> dict[str, Schema]:
+    """Per contract its actions, queries, tables, error codes in precedence, and events."""
+    return {name: _contract(contract) for name, contract in contracts.items()}
+
+
+def _contract(contract: Contract) -> Schema:
+    return {
+        "actions": {
+            name: {
+                "doc": _doc(action.run),
+                "args": _arguments(action.args),
+                "roles": list(action.roles),
+                "sealed": contract.sealed,
+                "ticket": "ticket" in action.args.model_fields,
+            }
+            for name, action in contract.actions.items()
+        },
+        "queries": {
+            name: {"doc": _doc(query.run), "args": _arguments(query.args)}
+            for name, query in contract.queries.items()
+        },
+        "tables": {table.name.partition("/")[2]: _table(table) for table in contract.tables},
+        "errors": [*GENERAL_ERRORS, *contract.errors, *FINAL_ERRORS],
+        "events": list(contract.events),
+    }
+
+
+def _doc(function: Callable[..., object]) -> str:
+    return " ".join((function.__doc__ or "").split())
+
+
+def _arguments(model: type[Args]) -> Schema:
+    schema = model.model_json_schema(by_alias=True)
+    schema["properties"] = {
+        name: _simple(field) for name, field in schema.get("properties", {}).items()
+    }
+    schema.pop("title", None)
+    schema["description"] = _doc_of(model)
+    return schema
+
+
+def _simple(field: Schema) -> Schema:
+    """A field's schema without titles; an optional one is simply not required."""
+    field = {key: value for key, value in field.items() if key != "title"}
+    options = [one for one in field.pop("anyOf", []) if one != {"type": "null"}]
+    if len(options) == 1:
+        field = {**options[0], **field}
+    if field.get("default", "") is None:
+        del field["default"]
+    return field
+
+
+def _doc_of(model: type) -> str:
+    return " ".join((model.__doc__ or "").split())
+
+
+def _table(table: Table[Any]) -> Schema:
+    record = _record(table.record)
+    return {"public": table.public, "key": table.key, "record": record}
+
+
+def _record(record: type) -> Schema:
+    hints = get_type_hints(record)
+    return {
+        "type": "object",
+        "description": _doc_of(record),
+        "properties": {name: _value(hints[name]) for name in record.__struct_fields__},  # type: ignore[attr-defined]
+    }
+
+
+def _value(kind: Any) -> Schema:
+    """The schema of one field of a record."""
+    simple: dict[Any, Schema] = {
+        int: {"type": "integer"},
+        bool: {"type": "boolean"},
+        str: {"type": "string"},
+        bytes: {"type": "string", "format": "bytes"},
+        type(None): {"type": "null"},
+    }
+    if kind in simple:
+        return simple[kind]
+    if get_origin(kind) in (Union, types.UnionType):
+        return {"anyOf": [_value(one) for one in get_args(kind)]}
+    if get_origin(kind) is tuple:
+        return {"type": "array", "items": _value(get_args(kind)[0])}
+    assert issubclass(kind, msgspec.Struct), f"no schema for {kind}"
+    return _record(kind)

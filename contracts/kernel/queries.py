@@ -1,0 +1,150 @@
+"""The kernel's own queries: identities, assets, accounts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, WithJsonSchema
+
+from contracts.kernel.context import View
+from contracts.kernel.contract import Audit, Details, Query
+from contracts.kernel.identity import CURRENT, IDENTITIES, VALIDATORS
+from contracts.kernel.ledger import (
+    ACCOUNTS,
+    ASSETS,
+    PENDING,
+    Account,
+    account_key,
+    account_violations,
+)
+from contracts.kernel.state import State
+from contracts.kernel.types import PAGE_DEFAULT, PAGE_MAX, Args, Code, Id16, Limit, PublicKey
+
+OWNER_BYTES_MAX = 33
+OwnerKey = Annotated[
+    bytes,
+    Field(min_length=16, max_length=OWNER_BYTES_MAX),
+    WithJsonSchema({"type": "string", "format": "bytes"}),
+]
+
+
+class IdentityQuery(Args):
+    """Who is this key?"""
+
+    public_key: PublicKey
+
+
+class AccountQuery(Args):
+    """An account by its key."""
+
+    account: Id16
+
+
+class BalanceQuery(Args):
+    """An account by what it is for. `owner` is an id (16 bytes) or a public key (33)."""
+
+    owner: OwnerKey
+    asset: Code
+    purpose: Code
+
+
+class PageQuery(Args):
+    """A page of a public list."""
+
+    cursor: Code | None = None
+    limit: Limit = PAGE_DEFAULT
+
+
+class NoArgs(Args):
+    """Nothing to ask."""
+
+
+def identity(view: View, args: IdentityQuery) -> Details:
+    """A registered key: its roles and, if an institution, its name."""
+    found = view.need(IDENTITIES, args.public_key)
+    return {"public_key": found.public_key, "name": found.name, "roles": list(found.roles)}
+
+
+def account(view: View, args: AccountQuery) -> Details:
+    """The balances of one account, by its key."""
+    return _account_view(args.account, view.need(ACCOUNTS, args.account))
+
+
+def balance(view: View, args: BalanceQuery) -> Details:
+    """The balances of one account, by owner, asset and purpose."""
+    key = account_key(args.owner, args.asset, args.purpose)
+    return _account_view(key, view.need(ACCOUNTS, key))
+
+
+def assets(view: View, args: PageQuery) -> Details:
+    """What this network counts, and the scale of each."""
+    after = None if args.cursor is None else args.cursor.encode()
+    page = view.page(ASSETS, b"", after, args.limit)
+    return {
+        "items": [{"code": asset.code, "scale": asset.scale} for _, asset in page],
+        "next": page[-1][1].code if len(page) == args.limit else None,
+    }
+
+
+def validators(view: View, _: NoArgs) -> Details:
+    """The validator set of the next block, and the confirmations that must be exceeded."""
+    found = view.need(VALIDATORS, CURRENT)
+    return {
+        "members": list(found.members),
+        "confirmations_more_than": found.confirmations_more_than,
+    }
+
+
+def _account_view(key: bytes, found: Account) -> Details:
+    return {
+        "account": key,
+        "owner": found.owner,
+        "asset": found.asset,
+        "purpose": found.purpose,
+        "balance": found.balance,
+        "available": found.available,
+        "debits_pending": found.debits_pending,
+        "debits_posted": found.debits_posted,
+        "credits_pending": found.credits_pending,
+        "credits_posted": found.credits_posted,
+    }
+
+
+def audit(state: State) -> Audit:
+    """Per asset all balances sum to zero, none is overdrawn, reservations equal what is pending."""
+    violations: list[str] = []
+    totals: dict[str, int] = {}
+    issued: dict[str, int] = {}
+    reserved: dict[bytes, list[int]] = {}
+    count = 0
+    for _, pending in walk(state, PENDING):
+        for leg in pending.legs:
+            reserved.setdefault(leg.debit, [0, 0])[0] += leg.amount
+            reserved.setdefault(leg.credit, [0, 0])[1] += leg.amount
+    for key, found in walk(state, ACCOUNTS):
+        count += 1
+        violations.extend(account_violations(key, found))
+        if [found.debits_pending, found.credits_pending] != reserved.pop(key, [0, 0]):
+            violations.append(f"account {key.hex()}: reservations differ from pending transfers")
+        totals[found.asset] = totals.get(found.asset, 0) + found.balance
+        issued[found.asset] = issued.get(found.asset, 0) + max(found.balance, 0)
+    violations.extend(f"pending transfer on unknown account {key.hex()}" for key in reserved)
+    violations.extend(f"{asset} sums to {total}" for asset, total in totals.items() if total)
+    return Audit(violations, {"accounts": count, "in_accounts": issued})
+
+
+def walk(state: State, table: Any, prefix: bytes = b"") -> Any:
+    """All records of a table in order of their keys, page by page."""
+    after = None
+    while page := state.scan(table, prefix, after, PAGE_MAX):
+        yield from page
+        after = page[-1][0]
+
+
+QUERIES = {
+    "identity": Query(IdentityQuery, identity),
+    "account": Query(AccountQuery, account),
+    "balance": Query(BalanceQuery, balance),
+    "assets": Query(PageQuery, assets),
+    "validators": Query(NoArgs, validators),
+}

@@ -1,0 +1,114 @@
+"""The contracts as the node knows them: everything that it calls is reachable from here.
+
+Each function takes the table of contracts (`catalog.CONTRACTS`), so that a node can hold several
+versions side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from contracts.kernel.access import Viewer, may_read
+from contracts.kernel.actions import ACTIONS
+from contracts.kernel.contract import Action, Audit, Contract, Query
+from contracts.kernel.identity import IDENTITIES, VALIDATORS, next_validators, roles_of
+from contracts.kernel.interface import interface
+from contracts.kernel.ledger import ACCOUNTS, ASSETS, PENDING, account_key, ledger_violations
+from contracts.kernel.queries import QUERIES
+from contracts.kernel.queries import audit as kernel_audit
+from contracts.kernel.runtime import (
+    GenesisParameters,
+    PreparedCall,
+    Result,
+    audit,
+    execute,
+    genesis_writes,
+    query,
+)
+from contracts.kernel.state import Table
+from contracts.kernel.types import Args, Rejected
+from contracts.kernel.validation import parse_arguments
+
+__all__ = [
+    "KERNEL",
+    "Action",
+    "Audit",
+    "Contract",
+    "GenesisParameters",
+    "PreparedCall",
+    "Query",
+    "Rejected",
+    "Result",
+    "Viewer",
+    "account_key",
+    "audit",
+    "decode_record",
+    "execute",
+    "genesis_writes",
+    "interface",
+    "is_private",
+    "may_read",
+    "next_validators",
+    "query",
+    "readers_of",
+    "roles_of",
+    "validate",
+]
+
+KERNEL = Contract(
+    name="kernel",
+    actions=ACTIONS,
+    queries=QUERIES,
+    tables=(ACCOUNTS, ASSETS, IDENTITIES, PENDING, VALIDATORS),
+    violations=ledger_violations,
+    audit=kernel_audit,
+)
+
+
+def validate(
+    contracts: Mapping[str, Contract], contract: str, action: str, args: Mapping[str, Any]
+) -> Args:
+    """Typed arguments of a call; raises `Rejected` `BAD_ARG` naming the field, or `NOT_FOUND`."""
+    known = contracts.get(contract)
+    if known is None:
+        raise Rejected("NOT_FOUND", what="contract")
+    if action not in known.actions:
+        raise Rejected("NOT_FOUND", what="action")
+    return parse_arguments(known.actions[action].args, args)
+
+
+def is_private(contracts: Mapping[str, Contract], table: str) -> bool:
+    """Whether values of the table `contract/table` are salted and not for everyone."""
+    return not _table(contracts, table).public
+
+
+def readers_of(contracts: Mapping[str, Contract], table: str, value: bytes) -> tuple[str, ...]:
+    """Who may read one record, given by its bytes."""
+    found = _table(contracts, table)
+    return found.readers(found.decode(value))
+
+
+def decode_record(contracts: Mapping[str, Contract], table: str, value: bytes) -> dict[str, Any]:
+    """A record as a mapping by field names; nested records too."""
+    fields = _plain(_table(contracts, table).decode(value))
+    assert isinstance(fields, dict)
+    return fields
+
+
+def _table(contracts: Mapping[str, Contract], name: str) -> Table[Any]:
+    contract = contracts.get(name.partition("/")[0])
+    for table in () if contract is None else contract.tables:
+        if table.name == name:
+            return table
+    raise Rejected("NOT_FOUND", what="table")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
+        return {name: _plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,187 @@
+"""Running contracts: one transaction, one query, the audit of everything, the genesis state.
+
+A transaction is all or nothing. Its rejection is a result; whatever else a contract raises, and a
+broken invariant, goes up to the node as poison. Looking contracts up is `registry`'s part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from contracts.kernel.access import Viewer
+from contracts.kernel.context import BlockInfo, Context, Event, VerifyTicket, View
+from contracts.kernel.contract import Audit, Contract, Details
+from contracts.kernel.identity import CURRENT, IDENTITIES, VALIDATORS, Identity, Validators
+from contracts.kernel.ledger import ASSETS, Asset
+from contracts.kernel.state import Overlay, Reader, State
+from contracts.kernel.types import Args, InvariantViolation, Rejected
+from contracts.kernel.validation import parse_arguments
+
+OK = "OK"
+
+
+class PreparedCall(Protocol):
+    """A call whose arguments were validated. `sealed`: whether it travelled encrypted."""
+
+    @property
+    def contract(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def args(self) -> Any: ...
+    @property
+    def sealed(self) -> bool: ...
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of a transaction. `readers` may see details; each event has its own."""
+
+    code: str
+    details: dict[str, Any]
+    events: tuple[Event, ...]
+    readers: tuple[str, ...]
+
+
+class GenesisParameters(msgspec.Struct, frozen=True):
+    """What genesis tells the contracts. Keys are bytes; `contracts` has each one's parameters."""
+
+    validators: tuple[bytes, ...]
+    confirmations_more_than: int
+    identities: tuple[tuple[str, bytes, tuple[str, ...]], ...]
+    assets: tuple[tuple[str, int], ...]
+    contracts: dict[str, dict[str, Any]]
+
+
+def execute(
+    contracts: Mapping[str, Contract],
+    overlay: Overlay,
+    block: BlockInfo,
+    sender: bytes,
+    transaction_id: bytes,
+    calls: Sequence[PreparedCall],
+    verify_ticket: VerifyTicket,
+) -> Result:
+    """Run the calls of one transaction; its writes reach `overlay` only if the code is `OK`.
+
+    `verify_ticket(public_key, contract, action, terms, signature)` is the node's. Raises
+    `InvariantViolation`; anything else that is raised is a bug of the contract as well.
+    """
+    state = State(overlay)
+    try:
+        context = _admit(state, block, sender, transaction_id, verify_ticket)
+        details = _run_calls(contracts, context, calls)
+    except Rejected as rejected:
+        return Result(rejected.code, rejected.details, (), (sender.hex(),))
+    changes = state.changes()
+    violations = [text for contract in contracts.values() for text in contract.violations(changes)]
+    if violations:
+        raise InvariantViolation(violations)
+    state.commit_to(overlay)
+    readers = dict.fromkeys([sender.hex()])
+    for event in context.events:
+        readers.update(dict.fromkeys(event.readers))
+    return Result(OK, details, tuple(context.events), tuple(readers))
+
+
+def query(
+    contracts: Mapping[str, Contract],
+    reader: Reader,
+    block: BlockInfo,
+    viewer: Viewer,
+    contract: str,
+    name: str,
+    args: Mapping[str, Any],
+) -> Details:
+    """Answer a query as `viewer` may see it; raises `Rejected` `BAD_ARG` or `NOT_FOUND`."""
+    known = contracts.get(contract)
+    if known is None or name not in known.queries:
+        raise Rejected("NOT_FOUND", what="query")
+    asked = known.queries[name]
+    return asked.run(View(reader, block, viewer), parse_arguments(asked.args, args))
+
+
+def audit(contracts: Mapping[str, Contract], reader: Reader) -> dict[str, Audit]:
+    """Walk the whole state: each contract's broken promises, and its figures."""
+    return {name: contract.audit(State(reader)) for name, contract in contracts.items()}
+
+
+def genesis_writes(
+    contracts: Mapping[str, Contract], parameters: GenesisParameters
+) -> dict[tuple[str, bytes], bytes]:
+    """The state before block 1; raises `Rejected` naming the parameter that is wrong."""
+    overlay = Overlay(_Nothing())
+    state = State(overlay)
+    state.put(
+        VALIDATORS,
+        CURRENT,
+        Validators(parameters.validators, parameters.confirmations_more_than),
+    )
+    for code, scale in parameters.assets:
+        state.put(ASSETS, code.encode(), Asset(code, scale))
+    for name, public_key, roles in parameters.identities:
+        if state.get(IDENTITIES, public_key) is not None:
+            raise Rejected("BAD_ARG", field="identities", why="the same key twice")
+        identity = Identity(public_key, name, tuple(sorted(dict.fromkeys(roles))), b"", 0)
+        state.put(IDENTITIES, public_key, identity)
+    for name in parameters.contracts:
+        if name not in contracts:
+            raise Rejected("BAD_ARG", field=name, why="no such contract")
+    for name, contract in contracts.items():
+        given = parameters.contracts.get(name, {})
+        contract.found(state, parse_arguments(contract.parameters, given))
+    state.commit_to(overlay)
+    return {place: raw for place, raw in overlay.writes.items() if raw is not None}
+
+
+class _Nothing:
+    """The state before genesis."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return None
+
+    def scan(
+        self, table: str, prefix: bytes, after: bytes | None, limit: int
+    ) -> list[tuple[bytes, bytes]]:
+        return []
+
+
+def _admit(
+    state: State,
+    block: BlockInfo,
+    sender: bytes,
+    transaction_id: bytes,
+    verify_ticket: VerifyTicket,
+) -> Context:
+    identity = state.get(IDENTITIES, sender)
+    if identity is None:
+        raise Rejected("UNAUTHORIZED", why="the sender is not registered")
+    return Context(state, block, sender, transaction_id, frozenset(identity.roles), verify_ticket)
+
+
+def _run_calls(
+    contracts: Mapping[str, Contract], context: Context, calls: Sequence[PreparedCall]
+) -> Details:
+    """The details of the one call, or of all in order; a rejection says which call it was."""
+    answers = []
+    for index, call in enumerate(calls):
+        try:
+            answers.append(_run_call(contracts[call.contract], context, call))
+        except Rejected as rejected:
+            if len(calls) > 1:
+                rejected.details["call"] = index
+            raise
+    return answers[0] if len(answers) == 1 else {"calls": answers}
+
+
+def _run_call(contract: Contract, context: Context, call: PreparedCall) -> Details:
+    if not call.sealed and contract.sealed and not contract.clear_allowed(context.state):
+        raise Rejected("BAD_ENVELOPE", why="calls of this contract must be sealed")
+    action = contract.actions[call.action]
+    context.contract, context.action = call.contract, call.action
+    if action.roles and context.roles.isdisjoint(action.roles):
+        raise Rejected("UNAUTHORIZED", roles=list(action.roles))
+    args: Args = call.args
+    return action.run(context, args)

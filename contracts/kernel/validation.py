@@ -1,0 +1,38 @@
+"""Checking arguments: one bad field, named, in our own words and never in a library's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from contracts.kernel.types import Args, Rejected
+
+A = TypeVar("A", bound=Args)
+
+_WORDS = {
+    "missing": "missing",
+    "extra_forbidden": "unknown field",
+    "greater_than_equal": "out of range",
+    "less_than_equal": "out of range",
+    "too_short": "wrong length",
+    "too_long": "wrong length",
+    "string_too_short": "wrong length",
+    "string_too_long": "wrong length",
+    "bytes_too_short": "wrong length",
+    "bytes_too_long": "wrong length",
+    "literal_error": "not one of the choices",
+    "value_error": "not acceptable",
+}
+
+
+def parse_arguments(model: type[A], given: Mapping[str, Any]) -> A:
+    """The typed arguments; rejects with `BAD_ARG`, the first bad `field`, and `why`."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "args"
+        why = _WORDS.get(first["type"], "wrong type")
+    raise Rejected("BAD_ARG", field=field[:64], why=why)
