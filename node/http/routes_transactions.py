@@ -1,0 +1,188 @@
+"""Routes for transactions: submit one or a batch, wait, look up, simulate.
+
+A transaction is sent as its canonical signed bytes; a batch as a canonical msgpack array of them.
+Sending it again is harmless: its id is the hash of what was signed. A time-out means only that
+it is not final yet; `expired` is said only when it can never become final any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+
+from node.http.errors import STATUS_OF, problem
+from node.http.requests import choice, flag, hex_bytes, moment, read_body, seconds
+from node.http.routing import Ask, Body, Route, reply
+from node.http.service import ACCEPTED_CODES, SubmitResult
+from node.protocol.encoding import Codec
+from node.protocol.errors import Refused
+from node.protocol.json_view import time_to_json
+from node.protocol.transaction import TRANSACTION_BYTES_MAX, parse_transaction
+
+ONE_TYPE = "application/octet-stream"
+BATCH_TYPE = "application/x-groat-batch"
+BATCH_TRANSACTIONS_MAX = 500
+BATCH_BYTES_MAX = 4 << 20
+ID_BYTES = 32
+OVERLOADED = 429
+
+_batch_codec: Codec[tuple[bytes, ...]] = Codec(
+    Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=BATCH_TRANSACTIONS_MAX)],
+    BATCH_BYTES_MAX,
+)
+
+
+async def submit(ask: Ask) -> web.Response:
+    content_type = ask.request.content_type
+    if content_type == BATCH_TYPE:
+        raws = _batch_codec.decode(await read_body(ask.request, BATCH_BYTES_MAX))
+        return await _submit_batch(ask, raws)
+    if content_type != ONE_TYPE:
+        raise Refused("BAD_CONTENT_TYPE", f"send {ONE_TYPE}, or {BATCH_TYPE} for several")
+    return await _submit_one(ask, await read_body(ask.request, TRANSACTION_BYTES_MAX))
+
+
+async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
+    viewer = ask.viewer()
+    path = ask.request.path
+    if ask.params["wait"] == "none":
+        received = parse_transaction(ask.service.query.chain, raw).id.hex()
+        if ask.shared.submit_later((raw,)):
+            return reply({"id": received, "status": "unknown", "code": "RECEIVED"}, 202)
+    (result,) = await _admit(ask, (raw,))
+    identity = result.transaction_id
+    if result.code not in ACCEPTED_CODES or identity is None:
+        named = None if identity is None else identity.hex()
+        return problem(result.code, result.message, path, id=named)
+    if ask.params["wait"] == "commit":
+        await ask.service.wait_committed(identity, ask.params["timeout"])
+    view = ask.service.query.transaction(identity, viewer)
+    if view is not None:
+        return reply(view)
+    location = {"Location": f"/v1/transactions/{identity.hex()}"}
+    pending = {"id": identity.hex(), "status": "pending", "code": result.code}
+    return reply(pending, 202, location)
+
+
+async def _submit_batch(ask: Ask, raws: Sequence[bytes]) -> web.Response:
+    if ask.params["wait"] == "none":
+        chain = ask.service.query.chain
+        received = [parse_transaction(chain, raw).id.hex() for raw in raws]
+        if ask.shared.submit_later(raws):
+            return reply({"items": [{"id": one, "code": "RECEIVED"} for one in received]}, 202)
+    results = await _admit(ask, raws)
+    if ask.params["wait"] == "commit":
+        await _wait_all(ask, results)
+    items = [_item(ask, result) for result in results]
+    overloaded = any(STATUS_OF.get(result.code) == OVERLOADED for result in results)
+    if overloaded and not any(result.code in ACCEPTED_CODES for result in results):
+        detail = "none was taken; send them again in a while"
+        return problem(results[0].code, detail, ask.request.path, items=items)
+    return reply({"items": items}, 202)
+
+
+async def _admit(ask: Ask, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
+    results = await ask.service.submit(raws)
+    for result in results:
+        if result.code == "PENDING" and result.transaction_id is not None:
+            ask.shared.remember(result.transaction_id)
+    return results
+
+
+async def _wait_all(ask: Ask, results: Sequence[SubmitResult]) -> None:
+    """Wait for every accepted one, within the one time-out."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + ask.params["timeout"]
+    for result in results:
+        if result.code in ACCEPTED_CODES and result.transaction_id is not None:
+            left = max(deadline - loop.time(), 0)
+            await ask.service.wait_committed(result.transaction_id, left)
+
+
+def _item(ask: Ask, result: SubmitResult) -> dict[str, Any]:
+    """One line of a batch's answer: the id, and the outcome as far as it is known."""
+    identity = result.transaction_id
+    if identity is None:
+        return {"id": None, "code": result.code, "message": result.message}
+    if result.code not in ACCEPTED_CODES:
+        return {"id": identity.hex(), "code": result.code, "message": result.message}
+    # Only who waits, or sends again what may be final, has use for the look-up and its cost.
+    if ask.params["wait"] == "commit" or result.code != "PENDING":
+        outcome = ask.service.query.outcome(identity)
+        if outcome is not None:
+            height, status, code = outcome
+            return {"id": identity.hex(), "code": code, "status": status, "height": str(height)}
+    return {"id": identity.hex(), "code": result.code}
+
+
+async def get_transaction(ask: Ask) -> web.Response:
+    identity = hex_bytes(ask.segment("id"), "id", ID_BYTES)
+    viewer = ask.viewer()
+    if ask.params["wait"] > 0:
+        await ask.service.wait_committed(identity, ask.params["wait"])
+    query = ask.service.query
+    view = query.transaction(identity, viewer, ask.params["prove"])
+    return reply(view if view is not None else _unfinished(ask, identity))
+
+
+def _unfinished(ask: Ask, identity: bytes) -> dict[str, Any]:
+    """What can be said of a transaction that is not final."""
+    view = {"id": identity.hex(), "status": "unknown"}
+    until = ask.service.pending_until(identity)
+    if until is None:
+        until = ask.shared.valid_until(identity) or ask.params["valid_until"]
+    if until is None:
+        return view
+    expired = ask.service.query.head.time_ms > until
+    status = "expired" if expired else "pending"
+    return {**view, "status": status, "valid_until": time_to_json(until)}
+
+
+async def simulate(ask: Ask) -> web.Response:
+    if ask.request.content_type != ONE_TYPE:
+        raise Refused("BAD_CONTENT_TYPE", f"send {ONE_TYPE}")
+    viewer = ask.viewer()
+    raw = await read_body(ask.request, TRANSACTION_BYTES_MAX)
+    receipt = await ask.service.simulate(raw)
+    return reply(ask.service.query.simulated(raw, receipt, viewer))
+
+
+_bytes_schema = {"type": "string", "contentMediaType": ONE_TYPE}
+_timeout = seconds("timeout", "how long to wait for the block, in seconds", 10.0)
+
+ROUTES = (
+    Route(
+        "POST",
+        "/v1/transactions",
+        submit,
+        "submitTransactions",
+        "Submit one transaction, or a batch of up to 500",
+        (choice("wait", "what to wait for", "check", ("none", "check", "commit")), _timeout),
+        Body({ONE_TYPE: _bytes_schema, BATCH_TYPE: _bytes_schema}),
+        {200: "the transaction is final", 202: "accepted; not final yet"},
+    ),
+    Route(
+        "POST",
+        "/v1/transactions/simulate",
+        simulate,
+        "simulateTransaction",
+        "What would become of a transaction now; nothing is kept",
+        body=Body({ONE_TYPE: _bytes_schema}),
+    ),
+    Route(
+        "GET",
+        "/v1/transactions/{id}",
+        get_transaction,
+        "getTransaction",
+        "A transaction's state: pending, committed, failed, expired or unknown",
+        (
+            seconds("wait", "how long to wait until it is final, in seconds", 0.0),
+            flag("prove", "add the proof that it and its receipt are in the block"),
+            moment("valid_until", "its lifetime, if the caller knows it, to tell `expired`"),
+        ),
+    ),
+)

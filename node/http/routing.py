@@ -1,0 +1,149 @@
+"""The route table's vocabulary, and what a handler gets and gives.
+
+A `Route` says everything about one operation: path, declared parameters, body, answer. Handlers
+are called from it, and the OpenAPI document is made of it, so that the two cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from contracts.kernel.access import Viewer
+from node.http.feed import Feed
+from node.http.metrics import NodeMetrics
+from node.http.requests import Parameter, read_parameters
+from node.http.service import NodeService
+from node.http.sessions import Sessions
+from node.protocol.errors import Refused
+
+JSON_TYPE = "application/json"
+SUBMITTED_MAX = 65_536
+BACKGROUND_MAX = 64
+_IMMUTABLE = "public, max-age=31536000, immutable"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries: schema by content type."""
+
+    content: Mapping[str, Mapping[str, Any]]
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `answers` maps a status to what it means; errors are the same everywhere.
+
+    `parameters` None leaves the URL's query to the handler.
+    """
+
+    method: str
+    path: str
+    handler: Callable[[Ask], Awaitable[web.StreamResponse]]
+    operation: str
+    summary: str
+    parameters: Sequence[Parameter] | None = ()
+    body: Body | None = None
+    answers: Mapping[int, str] = field(default_factory=lambda: {200: "the answer"})
+    answer_type: str = JSON_TYPE
+
+
+class Shared:
+    """What all requests share: the node, the sessions, and what was submitted here lately."""
+
+    def __init__(self, service: NodeService) -> None:
+        self.service = service
+        self.sessions = Sessions(service.query.chain, service.public_key, service.now_ms)
+        self.feed = Feed(service)
+        self.metrics = NodeMetrics(service)
+        self.openapi: Mapping[str, Any] = {}
+        self._submitted: dict[bytes, int] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def submit_later(self, raws: Sequence[bytes]) -> bool:
+        """Submit without waiting for the verdict; False when too many do that already."""
+        if len(self._background) >= BACKGROUND_MAX:
+            return False
+        task = asyncio.ensure_future(self.service.submit(raws))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return True
+
+    def remember(self, transaction_id: bytes) -> None:
+        """Keep the lifetime of a transaction that was accepted here, to tell when it expired."""
+        until = self.service.pending_until(transaction_id)
+        if until is not None:
+            if len(self._submitted) >= SUBMITTED_MAX:
+                self._submitted.pop(next(iter(self._submitted)))
+            self._submitted[transaction_id] = until
+
+    def valid_until(self, transaction_id: bytes) -> int | None:
+        """`valid_until` (ms) of a transaction that was accepted here, while remembered."""
+        return self._submitted.get(transaction_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request being answered."""
+
+    request: web.Request
+    shared: Shared
+    params: Mapping[str, Any]
+
+    @property
+    def service(self) -> NodeService:
+        """The node."""
+        return self.shared.service
+
+    def segment(self, name: str) -> str:
+        """A segment of the path by its name in the route."""
+        return self.request.match_info[name]
+
+    def reader(self) -> bytes | None:
+        """The key of the session's holder; None for strangers.
+
+        Raises `Refused` `BAD_TOKEN` or `SESSION_EXPIRED`: a bad token is never a mere stranger.
+        """
+        header = self.request.headers.get("Authorization")
+        if header is None:
+            return None
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Refused("BAD_TOKEN", "send Authorization: Bearer with a token of /v1/sessions")
+        return self.shared.sessions.key_of(token.strip())
+
+    def viewer(self) -> Viewer:
+        """Who is asking, with the roles of this very moment."""
+        return self.service.query.viewer(self.reader())
+
+
+def ask(request: web.Request, shared: Shared, route: Route) -> Ask:
+    """The request with its declared parameters read; raises `Refused` `BAD_PARAMETER`."""
+    declared = route.parameters
+    return Ask(request, shared, {} if declared is None else read_parameters(request, declared))
+
+
+def reply(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON answer that nobody may cache."""
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(value),
+        content_type=JSON_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def reply_final(request: web.Request, value: object, tag: str) -> web.Response:
+    """A JSON answer that never changes; 304 to whoever has it already."""
+    headers = {"Cache-Control": _IMMUTABLE, "ETag": f'"{tag}"'}
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=msgspec.json.encode(value), content_type=JSON_TYPE, headers=headers)

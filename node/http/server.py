@@ -1,0 +1,156 @@
+"""The HTTP server: sockets, limits below the application, and a shutdown that keeps nobody waiting.
+
+What is not HTTP never reaches the application; here it gets its problem document, is counted, and
+is not logged, since anybody could fill the log with it. Connections are bounded in number, idle
+time, header size and count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from node.http import errors
+from node.http.api import SECURITY_HEADERS, SHARED, create_app
+from node.http.metrics import NodeMetrics
+from node.http.rate_limit import RateLimit
+from node.http.service import NodeService
+from node.protocol.errors import Misconfigured
+
+CONNECTIONS_MAX = 1_000
+HEADER_LINE_BYTES_MAX = 8_190
+HEADERS_MAX = 64
+IDLE_TIMEOUT_S = 75.0
+LINGER_S = 1.0
+SHUTDOWN_TIMEOUT_S = 3.0
+BACKLOG = 512
+
+log = logging.getLogger("groat.http")
+
+
+class HttpServer:
+    """Serves one node's API on one address."""
+
+    def __init__(
+        self,
+        service: NodeService,
+        host: str,
+        port: int,
+        rate_limit: RateLimit | None = None,
+        connections_max: int = CONNECTIONS_MAX,
+    ) -> None:
+        """`port` 0 lets the system choose; `address` tells which after `start`."""
+        self._host, self._port = host, port
+        self._connections_max = connections_max
+        self._app = create_app(service, rate_limit)
+        self._runner = web.AppRunner(
+            self._app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+        )
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        assert self._listener is not None, "the server is not started"
+        host, port = self._listener.sockets[0].getsockname()[:2]
+        return host, port
+
+    async def start(self) -> None:
+        """Listen; raises `Misconfigured` `ADDRESS_IN_USE` when the address cannot be had."""
+        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                self._protocol, self._host, self._port, backlog=BACKLOG
+            )
+        except OSError as error:
+            await self._runner.cleanup()
+            raise Misconfigured(
+                "ADDRESS_IN_USE",
+                f"cannot serve HTTP on {self._host}:{self._port} ({error.strerror}); "
+                "choose another http address in node.toml",
+            ) from None
+
+    async def stop(self) -> None:
+        """Stop listening, end the streams, give running requests a moment, close the rest."""
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+    def _protocol(self) -> asyncio.Protocol:
+        server = self._runner.server
+        assert server is not None
+        metrics = self._app[SHARED].metrics
+        if len(server.connections) >= self._connections_max:
+            metrics.turned_away.inc()
+            return _TurnedAway()
+        return _Connection(
+            metrics,
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            keepalive_timeout=IDLE_TIMEOUT_S,
+            lingering_time=LINGER_S,
+            max_line_size=HEADER_LINE_BYTES_MAX,
+            max_field_size=HEADER_LINE_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+            auto_decompress=False,
+        )
+
+
+class _Connection(RequestHandler):
+    """aiohttp's connection, with problem documents for what never reaches the application."""
+
+    __slots__ = ("_metrics",)
+
+    def __init__(self, metrics: NodeMetrics, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._metrics = metrics
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse, or what escaped the application."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; it cannot be another one")
+        if status == 400:
+            self._metrics.malformed.inc()
+            response = errors.problem("BAD_HTTP", "this is not a well-formed HTTP request", "/")
+        else:
+            log.error("request escaped the application: %s", type(exc).__name__)
+            response = errors.internal(request.path)
+        response.headers.update(SECURITY_HEADERS)
+        response.force_close()
+        return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Rewrite what aiohttp raises before the middlewares run, such as a bad `Expect`."""
+        if isinstance(resp, web.HTTPException):
+            resp = errors.library_error(resp, request.path)
+        return await super().finish_response(request, resp, start_time)
+
+
+class _TurnedAway(asyncio.Protocol):
+    """One connection too many: says so and hangs up."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        response = errors.problem("TOO_MANY_CONNECTIONS", "try again in a while", "/")
+        body = response.body
+        assert isinstance(body, bytes)
+        transport.write(
+            b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+            b"Content-Type: " + errors.PROBLEM_TYPE.encode() + b"\r\n"
+            b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+        )
+        transport.close()
