@@ -24,10 +24,15 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Something that only reads; it sees what its viewer may see."""
+    """Something that only reads; it sees what its viewer may see.
+
+    `rests_on` names the record that the answer shows, and the argument that is its key: by them a
+    client checks the answer against a proof.
+    """
 
     args: type[Args]
     run: Callable[[View, Any], Details]
+    rests_on: tuple[Table[Any], str] | None = None
 
 
 def _no_violations(_: Changes) -> list[str]:

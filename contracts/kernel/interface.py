@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from contracts.kernel.contract import Contract
+from contracts.kernel.contract import Contract, Query
 from contracts.kernel.state import Table
 from contracts.kernel.types import FINAL_ERRORS, GENERAL_ERRORS, Args
 
@@ -37,13 +37,20 @@ def _contract(contract: Contract) -> Schema:
             for name, action in contract.actions.items()
         },
         "queries": {
-            name: {"doc": _doc(query.run), "args": _arguments(query.args)}
+            name: {"doc": _doc(query.run), "args": _arguments(query.args), **_rests_on(query)}
             for name, query in contract.queries.items()
         },
         "tables": {table.name.partition("/")[2]: _table(table) for table in contract.tables},
         "errors": [*GENERAL_ERRORS, *contract.errors, *FINAL_ERRORS],
         "events": list(contract.events),
     }
+
+
+def _rests_on(query: Query) -> Schema:
+    if query.rests_on is None:
+        return {}
+    table, key = query.rests_on
+    return {"rests_on": {"table": table.name.partition("/")[2], "key": key}}
 
 
 def _doc(function: Callable[..., object]) -> str:

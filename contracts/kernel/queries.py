@@ -142,8 +142,8 @@ def walk(state: State, table: Any, prefix: bytes = b"") -> Any:
 
 
 QUERIES = {
-    "identity": Query(IdentityQuery, identity),
-    "account": Query(AccountQuery, account),
+    "identity": Query(IdentityQuery, identity, (IDENTITIES, "public_key")),
+    "account": Query(AccountQuery, account, (ACCOUNTS, "account")),
     "balance": Query(BalanceQuery, balance),
     "assets": Query(PageQuery, assets),
     "validators": Query(NoArgs, validators),

@@ -181,9 +181,9 @@ def _card_view(card_id: bytes, found: Card) -> Details:
 
 
 QUERIES = {
-    "card": Query(CardQuery, card),
+    "card": Query(CardQuery, card, (CARDS, "card")),
     "statement": Query(StatementQuery, statement),
-    "merchant": Query(MerchantQuery, merchant),
+    "merchant": Query(MerchantQuery, merchant, (MERCHANTS, "merchant")),
     "cards": Query(CardsQuery, cards),
     "classes": Query(ClassesQuery, classes),
     "policy": Query(NoArgs, policy),
