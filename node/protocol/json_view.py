@@ -19,7 +19,7 @@ from node.protocol.errors import Refused
 
 INTEGER_MIN = -(1 << 63)
 INTEGER_MAX = (1 << 64) - 1
-_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,19})")
+_DECIMAL = re.compile(r"0|-?[1-9][0-9]{0,19}")
 _HEX = re.compile(r"([0-9a-f]{2})*")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,3})?Z")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
