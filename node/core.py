@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from contracts.kernel.registry import Contract, GenesisParameters, genesis_writes, next_validators
+from contracts.kernel.registry import Contract, genesis_writes, next_validators
 from node.admission import Candidate, admit, examine_certified
 from node.consensus.events import Timeouts
 from node.consensus.replica import Replica
 from node.engine import Engine, vote_entry_codec
 from node.execution import Executor, Limits, Salts
+from node.genesis import genesis_parameters
 from node.importer import Importer
 from node.net.catch_up import CatchUp
 from node.protocol.errors import Refused, StoreFailure
@@ -91,20 +92,6 @@ def open_core(
         validators,
     )
     return Core(engine, store, votes, executor, opener)
-
-
-def genesis_parameters(genesis: Genesis) -> GenesisParameters:
-    """What the contracts need to know of the genesis file."""
-    return GenesisParameters(
-        validators=tuple(bytes.fromhex(entry.public_key) for entry in genesis.validators),
-        confirmations_more_than=genesis.confirmations_more_than,
-        identities=tuple(
-            (entry.name, bytes.fromhex(entry.public_key), entry.roles)
-            for entry in genesis.identities
-        ),
-        assets=tuple((asset.code, asset.scale) for asset in genesis.assets),
-        contracts=genesis.parameters,
-    )
 
 
 def _limits(genesis: Genesis) -> Limits:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import interface
+from contracts.kernel.registry import GenesisParameters, Rejected, genesis_writes, interface
 from node.code_hashes import code_hashes
 from node.config import NetworkConfig, NodeConfig, ValidatorConfig
 from node.net.tls import Credential, make_authority, make_node_certificate, pem_fingerprint
@@ -71,21 +71,41 @@ def create_network(
                 "NETWORK_EXISTS",
                 f"{directory / name} exists; choose another directory or delete this network first",
             )
-    try:
-        for folder in ("keys", "ca", *(f"nodes/{node.name}" for node in config.validators)):
-            (directory / folder).mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured("NOT_WRITABLE", f"{error.filename}: {error.strerror}") from None
-    founder = _Founder(config, directory, password or _dev_password(config, directory), now_ms)
-    return founder.found()
+    password_path = directory / _PASSWORD_FILE
+    new_password = b""
+    if password is None:
+        password = new_password = _dev_password(config, password_path)
+    founder = _Founder(config, directory, password, now_ms)
+    genesis = founder.found()
+    _check_parameters(genesis)
+    files: dict[str, str | bytes] = {}
+    if new_password and not password_path.exists():
+        files[_PASSWORD_FILE] = new_password + b"\n"
+    _write(directory, files | founder.files)
+    return genesis
+
+
+def genesis_parameters(genesis: Genesis) -> GenesisParameters:
+    """What the contracts need to know of the genesis file."""
+    return GenesisParameters(
+        validators=tuple(bytes.fromhex(entry.public_key) for entry in genesis.validators),
+        confirmations_more_than=genesis.confirmations_more_than,
+        identities=tuple(
+            (entry.name, bytes.fromhex(entry.public_key), entry.roles)
+            for entry in genesis.identities
+        ),
+        assets=tuple((asset.code, asset.scale) for asset in genesis.assets),
+        contracts=genesis.parameters,
+    )
 
 
 class _Founder:
-    """One run of `create_network`. Genesis is written last: with it the network exists."""
+    """One run of `create_network`: makes everything in memory, to be written at the end."""
 
     def __init__(
         self, config: NetworkConfig, directory: Path, password: bytes, now_ms: int
     ) -> None:
+        self.files: dict[str, str | bytes] = {}
         self._config = config
         self._directory = directory
         self._password = password
@@ -96,14 +116,14 @@ class _Founder:
         config = self._config
         now = datetime.fromtimestamp(self._now_ms / 1000, UTC)
         authority = make_authority(config.chain_id, now)
-        self._write_authority(authority)
+        self._add_authority(authority)
         validators = []
         endpoints = []
         for node in config.validators:
             key = PrivateKey.generate()
             host = split_address(node.address)[0]
             credential = make_node_certificate(authority, node.name, [host], now)
-            self._write_node(node, key, credential, authority.certificate)
+            self._add_node(node, key, credential, authority.certificate)
             entry = ValidatorEntry(
                 name=node.name,
                 public_key=key.public_key.hex(),
@@ -114,9 +134,9 @@ class _Founder:
             endpoints.append(_endpoint(node, entry))
         description = interface(CONTRACTS)
         genesis = self._genesis(tuple(validators), description)
-        self._write_json("interface.json", description)
-        self._write_json("network.json", {"endpoints": endpoints})
-        write_private_file(self._directory / "genesis.json", genesis.to_text())
+        self.files["interface.json"] = _json(description)
+        self.files["network.json"] = _json({"endpoints": endpoints})
+        self.files["genesis.json"] = genesis.to_text()
         return genesis
 
     def _genesis(
@@ -174,48 +194,67 @@ class _Founder:
                 raise Misconfigured("BAD_KEYSTORE", f"{path}: holds a seed; move it elsewhere")
             return public_key
         key = PrivateKey.generate()
-        write_private_file(path, encrypt_key(key, name, self._password, self._scrypt_n))
+        text = encrypt_key(key, name, self._password, self._scrypt_n)
+        self.files[f"keys/{name}.json"] = text
         return key.public_key.hex()
 
-    def _write_authority(self, authority: Credential) -> None:
-        folder = self._directory / "ca"
+    def _add_authority(self, authority: Credential) -> None:
         key = serialization.load_pem_private_key(authority.key, None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise AssertionError("the authority's key is not on P-256")
+            raise AssertionError("the authority's key is not an elliptic curve key")
         scalar = key.private_numbers().private_value.to_bytes(32, "big")
-        text = encrypt_seed(scalar, "ca", self._password, self._scrypt_n)
-        write_private_file(folder / "ca.crt", authority.certificate)
-        write_private_file(folder / "ca.key.json", text)
+        self.files["ca/ca.crt"] = authority.certificate
+        self.files["ca/ca.key.json"] = encrypt_seed(scalar, "ca", self._password, self._scrypt_n)
 
-    def _write_node(
+    def _add_node(
         self, node: ValidatorConfig, key: PrivateKey, credential: Credential, authority: bytes
     ) -> None:
-        folder = self._directory / "nodes" / node.name
-        text = encrypt_key(key, node.name, self._password, self._scrypt_n)
+        folder = f"nodes/{node.name}"
         password_file = f"../../{_PASSWORD_FILE}" if self._config.dev else ""
         settings = NodeConfig(
             name=node.name, listen=node.address, http=node.http, password_file=password_file
         )
-        write_private_file(folder / "node.key.json", text)
-        write_private_file(folder / "tls.crt", credential.certificate)
-        write_private_file(folder / "tls.key", credential.key)
-        write_private_file(folder / "ca.crt", authority)
-        write_private_file(folder / "node.toml", _to_toml(settings))
-
-    def _write_json(self, name: str, content: object) -> None:
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        write_private_file(self._directory / name, text)
+        text = encrypt_key(key, node.name, self._password, self._scrypt_n)
+        self.files[f"{folder}/node.key.json"] = text
+        self.files[f"{folder}/tls.crt"] = credential.certificate
+        self.files[f"{folder}/tls.key"] = credential.key
+        self.files[f"{folder}/ca.crt"] = authority
+        self.files[f"{folder}/node.toml"] = _to_toml(settings)
 
 
-def _dev_password(config: NetworkConfig, directory: Path) -> bytes:
+def _check_parameters(genesis: Genesis) -> None:
+    try:
+        genesis_writes(CONTRACTS, genesis_parameters(genesis))
+    except Rejected as rejected:
+        field = rejected.details.get("field", "contracts")
+        why = rejected.details.get("why", "is not what the contract expects")
+        raise Misconfigured("BAD_CONFIG", f"contracts: {field}: {why}", key=field) from None
+
+
+def _write(directory: Path, files: dict[str, str | bytes]) -> None:
+    """All files in order, the last one being genesis.json: with it the network exists."""
+    for name, content in files.items():
+        path = directory / name
+        try:
+            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Misconfigured("NOT_WRITABLE", f"{path.parent}: {error.strerror}") from None
+        write_private_file(path, content)
+
+
+def _dev_password(config: NetworkConfig, path: Path) -> bytes:
     if not config.dev:
         raise Misconfigured(
-            "NO_PASSWORD", "a network that is not dev needs a password for its keys"
+            "NO_PASSWORD",
+            "a network that is not dev needs a password for its keys: set GROAT_PASSWORD_FILE",
         )
-    path = directory / _PASSWORD_FILE
-    if not path.exists():
-        write_private_file(path, secrets.token_hex(_PASSWORD_BYTES) + "\n")
-    return read_private_file(path).strip()
+    if path.exists():
+        return read_private_file(path).strip()
+    return secrets.token_hex(_PASSWORD_BYTES).encode()
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
 def _endpoint(node: ValidatorConfig, entry: ValidatorEntry) -> dict[str, str]:
