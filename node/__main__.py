@@ -64,8 +64,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _create(options: argparse.Namespace) -> int:
+    from node.clock import now_ms
     from node.config import NetworkConfig
-    from node.driver import now_ms
     from node.folder import PASSWORD_VARIABLE
     from node.genesis import create_network
     from node.protocol.keystore import read_private_file

@@ -17,7 +17,7 @@ from contracts.catalog import CONTRACTS
 from node.core import Core, open_core
 from node.driver import Driver
 from node.folder import NodeSettings
-from node.http.api import HttpServer
+from node.http.server import HttpServer
 from node.net.gossip import TransactionGossip
 from node.net.peers import PeerAddress
 from node.net.transport import Transport

@@ -9,7 +9,6 @@ decides nothing about transactions, blocks or votes.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import structlog
 
 from node import outputs as io
 from node.admission import Verdict
+from node.clock import now_ms
 from node.engine import Engine
 from node.net.gossip import TransactionGossip
 from node.net.transport import Transport
@@ -263,8 +263,3 @@ class Driver:
         handle = self._timers.pop(token, None)
         if handle is not None:
             handle.cancel()
-
-
-def now_ms() -> int:
-    """The wall clock, ms since 1970: the one place where the node reads it."""
-    return time.time_ns() // 1_000_000

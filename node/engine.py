@@ -93,7 +93,7 @@ class Engine:
         self._bodies = Bodies(self.mempool.get)
         self._bodies.keep(restored)
         self._results: dict[bytes, BlockResult] = {}
-        self._writing: tuple[BlockHeader, BlockResult] | None = None
+        self._writing: tuple[CertifiedBlock, BlockResult] | None = None
         self._persisted_bodies: set[bytes] = set()
         self._peers: dict[bytes, None] = {}
         self._pending = False
@@ -251,6 +251,8 @@ class Engine:
                 self._report_evidence(first, second)
             case consensus.ReportDissent(message):
                 self._report_dissent(message)
+            case consensus.ReportPeer(peer, code, message):
+                self._emit(io.PunishPeer(peer, PeerFault(code, message)))
             case consensus.Alarm(code, message):
                 self._emit(io.Alarm(code, message))
             case consensus.Halt(code, message):
@@ -264,10 +266,10 @@ class Engine:
     def _persist(self, effect: consensus.Persist) -> None:
         """The vote log keeps a proposal's body with the first record that promises to serve it."""
         raws: tuple[bytes, ...] = ()
-        if effect.block_id and effect.block_id not in self._persisted_bodies:
-            result = self._results[effect.block_id]
-            raws = tuple(candidate.transaction.raw for candidate in result.candidates)
-            self._persisted_bodies.add(effect.block_id)
+        block_id = effect.block_id
+        if block_id is not None and block_id not in self._persisted_bodies:
+            raws = _raws(self._results[block_id])
+            self._persisted_bodies.add(block_id)
         height = self._store.head.height + 1
         self._emit(io.WriteVote(height, encode(VoteEntry(effect.record, raws))))
 
@@ -319,22 +321,22 @@ class Engine:
         outcome = consensus.ProposalExecuted
         cached = self._results.get(block_id)
         if cached is not None:
-            return outcome(block_id, consensus.Outcome.MATCHES, header.state_root)
+            return outcome(block_id, consensus.Outcome.MATCHES)
         try:
             result = self._executor.execute_block(header.height, header.time_ms, candidates)
         except Inadmissible as refusal:
             self._emit(io.Alarm("INADMISSIBLE", f"proposal {header.height}: {refusal.code}"))
-            return outcome(block_id, consensus.Outcome.INVALID, b"")
+            return outcome(block_id, consensus.Outcome.INVALID)
         except Poison as poison:
             self.mempool.quarantine(poison.candidate)
             self._emit(io.Alarm("POISON", f"proposal {header.height}: {poison}"))
-            return outcome(block_id, consensus.Outcome.UNAVAILABLE, b"")
+            return outcome(block_id, consensus.Outcome.UNAVAILABLE)
         if header.transactions_root != result.transactions_root:
-            return outcome(block_id, consensus.Outcome.INVALID, b"")
+            return outcome(block_id, consensus.Outcome.INVALID)
         if not matches(header, result):
             return outcome(block_id, consensus.Outcome.DIFFERS, result.state_root)
         self._remember(header, result)
-        return outcome(block_id, consensus.Outcome.MATCHES, result.state_root)
+        return outcome(block_id, consensus.Outcome.MATCHES)
 
     def _execute_if_complete(self) -> None:
         complete = self._bodies.take_complete()
@@ -363,8 +365,7 @@ class Engine:
         result = self._results.get(certificate.block_id)
         if result is None:
             raise AssertionError("the replica committed a block that was not executed here")
-        raws = tuple(candidate.transaction.raw for candidate in result.candidates)
-        self._write(CertifiedBlock(header, raws, certificate), result)
+        self._write(CertifiedBlock(header, _raws(result), certificate), result)
 
     def _write(self, block: CertifiedBlock, result: BlockResult) -> None:
         if self._writing is not None:
@@ -372,13 +373,13 @@ class Engine:
         batch = self._store.block_batch(
             block, block.certificate.block_id, result.receipts, result.writes, result.delta
         )
-        self._writing = (block.header, result)
+        self._writing = (block, result)
         self._emit(io.WriteBlock(block.header.height, batch))
 
     def _on_block_written(self, height: int) -> None:
-        if self._writing is None or self._writing[0].height != height:
+        if self._writing is None or self._writing[0].header.height != height:
             raise AssertionError(f"block {height} was written without being asked for")
-        header, result = self._writing
+        block, result = self._writing
         self._writing = None
         for receipt in result.receipts:
             self.mempool.remove(receipt.transaction_id)
@@ -387,7 +388,9 @@ class Engine:
         self._persisted_bodies.clear()
         self._emit(io.Committed(height, result.receipts))
         self._validators = result.next_validators
-        self._consensus(consensus.BlockCommitted(header, result.next_validators))
+        self._consensus(
+            consensus.BlockCommitted(block.header, result.next_validators, block.certificate)
+        )
         self._follow(self._catch_up.need(height + 1, self._now_ms))
         self._import_next()
 
@@ -464,3 +467,7 @@ class Engine:
     def _halt(self, code: str, message: str) -> None:
         self.halted = True
         self._emit(io.Halt(code, message))
+
+
+def _raws(result: BlockResult) -> tuple[bytes, ...]:
+    return tuple(candidate.transaction.raw for candidate in result.candidates)

@@ -14,17 +14,17 @@ from typing import Any, NamedTuple, Protocol
 from contracts.kernel import registry
 from contracts.kernel.access import Viewer, may_read
 from contracts.kernel.contract import Contract
+from contracts.kernel.ledger import ACCOUNTS
 from contracts.kernel.state import Reader
 from contracts.kernel.types import BlockInfo
 from node.protocol.block import BlockHeader, CertifiedBlock, Receipt
-from node.protocol.encoding import encode, sha256
+from node.protocol.encoding import encode
 from node.protocol.errors import Refused
-from node.protocol.genesis import Genesis
+from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.json_view import arguments_from_json, to_json
-from node.protocol.proofs import StateProof, verify_state_proof
+from node.protocol.proofs import StateProof
 from node.views import Json, certified_bytes
 
-ACCOUNTS_TABLE = "kernel/accounts"
 _ABSENT = "no such record, or not one that you may read"
 
 
@@ -108,9 +108,8 @@ class Records:
         """One record of the current state, with its proof if wanted.
 
         Raises `Refused`: `NOT_FOUND` for what is absent or not readable, `SESSION_REQUIRED` for
-        the same without a session, `NO_BLOCK_YET` for a proof before the first block,
-        `STATE_MOVED` while a block is being written. With `prove`, an absent record is an answer:
-        value null, and the proof that it is absent.
+        the same without a session, `NO_BLOCK_YET` for a proof before the first block. With
+        `prove`, an absent record is an answer: value null, and the proof that it is absent.
         """
         name = f"{contract}/{table}"
         if table not in self.interface.get(contract, {}).get("tables", {}):
@@ -133,7 +132,7 @@ class Records:
         }
         if prove:
             salt = self._salts.of(name, key, value) if private and value is not None else b""
-            view["proof"] = self._proof(name, key, value, salt)
+            view["proof"] = self._proof(name, key, salt)
         return view
 
     def balance(self, account: bytes, height: int | None, viewer: Viewer) -> Json:
@@ -146,16 +145,20 @@ class Records:
         if height is not None and height > head:
             raise Refused("BAD_HEIGHT", f"the last final block is {head}")
         if height is None:
-            value = self._store.get(ACCOUNTS_TABLE, account)
+            value = self._store.get(ACCOUNTS.name, account)
         else:
             value = self._store.balance_at(account, height)
         if value is None:
             raise _hidden(viewer)
-        self._check_readable(ACCOUNTS_TABLE, value, viewer)
+        self._check_readable(ACCOUNTS.name, value, viewer)
+        found = ACCOUNTS.decode(value)
         return {
             "account": account.hex(),
             "height": str(head if height is None else height),
-            "record": self._decoded(ACCOUNTS_TABLE, value),
+            "asset": found.asset,
+            "balance": str(found.balance),
+            "available": str(found.available),
+            "record": self._decoded(ACCOUNTS.name, value),
         }
 
     # ---- contracts
@@ -168,7 +171,7 @@ class Records:
     @cached_property
     def interface_hash(self) -> str:
         """Hash of the interface's canonical bytes, hex, as genesis states it."""
-        return sha256(encode(self.interface)).hex()
+        return interface_hash(self.interface).hex()
 
     def contract(self, name: str) -> Json:
         """One contract's interface and the hash of its sources; raises `Refused` `NOT_FOUND`."""
@@ -198,17 +201,12 @@ class Records:
         view: Json = to_json(registry.decode_record(self._contracts, table, value))
         return view
 
-    def _proof(self, table: str, key: bytes, value: bytes | None, salt: bytes) -> Json:
-        """The proof, checked: a block that is being written meanwhile would spoil it."""
+    def _proof(self, table: str, key: bytes, salt: bytes) -> Json:
         height = self._store.head.height
         block = self._store.block(height) if height else None
         if block is None:
             raise Refused("NO_BLOCK_YET", "nothing is certified before the first block")
         proof = self._store.prove(table, key)
-        try:
-            verify_state_proof(block.header.state_root, table, key, value, proof, salt)
-        except Refused:
-            raise Refused("STATE_MOVED", "a block is being written; ask again") from None
         certified = certified_bytes(block.header, block.certificate)
         return {"salt": salt.hex(), "path": encode(proof).hex(), **certified}
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from node.admission import admit
+from node.clock import now_ms
 from node.core import Core
-from node.driver import Driver, now_ms
+from node.driver import Driver
 from node.folder import NodeSettings
 from node.http.service import FailedCheck
 from node.net.transport import Transport

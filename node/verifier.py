@@ -82,4 +82,4 @@ def _unpack(packed: _Packed) -> Verdict:
         return _CLEAR
     if isinstance(packed[0], str):
         return Verdict(packed[0], str(packed[1]), ())
-    return Verdict("", "", packed)  # type: ignore[arg-type]
+    return Verdict("", "", packed)
