@@ -222,9 +222,7 @@ def _check_absence(wanted: bytes, entries: tuple[EntryProof, ...]) -> None:
     if len(entries) == 2:
         below, above = entries
         absent = (
-            below.key_hash < wanted < above.key_hash
-            and below.place.index + 1 == above.place.index
-            and below.place.length == above.place.length
+            below.key_hash < wanted < above.key_hash and below.place.index + 1 == above.place.index
         )
     elif len(entries) == 1:
         place = entries[0].place

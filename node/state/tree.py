@@ -127,21 +127,16 @@ class StateTree:
         """The proof of what the applied tree says about a key hash, be it present or absent."""
         index = bucket_index(key, self.depth)
         entries = self._entries(index, ())
-        shown = _find_or_surround(_split(entries), key)
-        leaves = entry_leaves(entries)
-        proofs = tuple(
-            EntryProof(
-                entries[at * ENTRY_BYTES :][:HASH_BYTES],
-                entries[at * ENTRY_BYTES + HASH_BYTES :][:HASH_BYTES],
-                merkle_path(leaves, at),
-            )
-            for at in shown
+        split, leaves = _split(entries), entry_leaves(entries)
+        shown = tuple(
+            EntryProof(split[at][:HASH_BYTES], split[at][HASH_BYTES:], merkle_path(leaves, at))
+            for at in _find_or_surround(split, key)
         )
         levels = []
         for level in range(self.depth, 0, -1):
             levels.append(self._level_proof(level, index))
             index >>= 4
-        return StateProof(proofs, tuple(levels))
+        return StateProof(shown, tuple(levels))
 
     def restore_bucket(self, index: int, hashed: bytes) -> None:
         """Set the hash of one bucket while loading."""
