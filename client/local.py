@@ -33,6 +33,7 @@ POLL_SECONDS = 0.05
 PROBE_SECONDS = 1.0
 LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
+NETWORK_FILE = "network.toml"
 
 
 class NodeFailure(GroatError):
@@ -246,10 +247,22 @@ def create_network(directory: Path, arguments: Sequence[str]) -> None:
     )
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        code, _, message = (lines[-1] if lines else "no message").partition(": ")
+        last = lines[-1].removeprefix("groat node: ") if lines else "no message"
+        code, _, message = last.partition(": ")
         if not message or not code.isupper():
             code, message = "CREATE_FAILED", f"{code}: {message}".rstrip(": ")
         raise Misconfigured(code, message)
+
+
+def network_file(given: Path | None) -> Path:
+    """The description to use: the given one, ./network.toml, or the one that comes with us."""
+    if given is not None:
+        return given
+    shipped = Path(node.__file__ or "").absolute().parent.parent / NETWORK_FILE
+    for path in (Path(NETWORK_FILE), shipped, Path(__file__).with_name(NETWORK_FILE)):
+        if path.exists():
+            return path
+    raise Misconfigured("NO_FILE", f"there is no {NETWORK_FILE} here; give one with --network")
 
 
 def remove_network(folder: NetworkFolder) -> None:

@@ -6,7 +6,7 @@
         outcome = await network.submit(transaction)
 
 Requests fail over between the nodes. Outcomes are typed; a time-out is `Pending`, never a failure.
-What is marked *verified* was checked against the genesis file, down to the signatures of a quorum.
+What `network.verified` answers was checked against the genesis file, down to a quorum's signatures.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ from client.errors import (
 )
 from client.events import StreamEvent, stream
 from client.light import LightClient
-from client.outcomes import FINAL, Outcome, Verdict, parse_outcome, parse_verdict
+from client.outcomes import Outcome, Verdict, parse_outcome, parse_verdict
 from client.sessions import Sessions
-from client.verified import ProvenRecord, Verifier
-from node.protocol.block import BlockHeader
+from client.verified import VerifiedReader
 from node.protocol.encoding import encode
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
@@ -53,6 +52,7 @@ VALID_FOR_MS = 5 * 60 * 1000
 WAIT_SLICE_SECONDS = 5.0
 SUBMIT_SECONDS = 15.0
 BATCH_MAX = 500
+BATCH_TYPE = "application/x-groat-batch"
 
 
 class NodeApi:
@@ -71,7 +71,7 @@ class NodeApi:
         self.chain = genesis.chain
         self.light = LightClient(genesis, trust)
         self.connection = Connection(urls, attempt_seconds)
-        self._verifier = Verifier(self.light, self.connection)
+        self.verified = VerifiedReader(self.light, self)
         self._sessions = Sessions(genesis, self.connection, now_ms)
         self._epoch = genesis.epoch_key
         self._now_ms = now_ms
@@ -148,9 +148,10 @@ class NodeApi:
         raws = [transaction.raw for transaction in transactions]
         answer = await self.connection.ask(
             "POST",
-            "/v1/transactions/batch",
+            "/v1/transactions",
             body=encode(raws),
-            headers={"Content-Type": "application/msgpack"},
+            headers={"Content-Type": BATCH_TYPE},
+            query={"wait": "check"},
         )
         items = answer.body.get("items")
         if not isinstance(items, list) or len(items) != len(raws):
@@ -254,12 +255,28 @@ class NodeApi:
         answers = await asyncio.gather(*(one(url) for url in self.connection.urls))
         return dict(zip(self.connection.urls, answers, strict=True))
 
+    async def require_quorum(self) -> None:
+        """Raise `NoQuorum` if the nodes that answer are too few, or see too few, to decide."""
+        answers = list((await self.statuses()).values())
+        alive = [answer for answer in answers if isinstance(answer, dict)]
+        needed = self.light.validators_at(self.light.head.height + 1).quorum
+        everyone = len(answers) >= len(self.genesis.validators)
+        alone = [answer for answer in alive if _lacks_peers(answer)]
+        if alive and (len(alone) == len(alive) or (everyone and len(alive) < needed)):
+            count = len(alive)
+            raise NoQuorum("NO_QUORUM", f"{count} nodes answer and {needed} must agree")
+
     async def query(
-        self, contract: str, name: str, args: Json, viewer: PrivateKey | None = None
+        self,
+        contract: str,
+        name: str,
+        args: Json,
+        viewer: PrivateKey | None = None,
+        url: str | None = None,
     ) -> Json:
         """A contract's query with JSON arguments: {"height": …, "result": …}, as one node says."""
         path = f"/v1/contracts/{contract}/queries/{name}"
-        return (await self.ask("POST", path, body={"args": args}, viewer=viewer)).body
+        return (await self.ask("POST", path, body=args, viewer=viewer, url=url)).body
 
     async def events(
         self,
@@ -279,24 +296,6 @@ class NodeApi:
         query = {"type": ",".join(kinds)} if kinds else {}
         async for event in stream(self.connection, query, after, headers):
             yield event
-
-    # ---- verified reading
-
-    async def verified_header(self, reference: str, url: str | None = None) -> BlockHeader:
-        """The header of a height, a block id or `latest`, verified; raises `Unproven`."""
-        answer = await self.connection.ask("GET", f"/v1/blocks/{reference}", url=url)
-        return await self._verifier.block(reference, answer)
-
-    async def record(
-        self, contract: str, table: str, key: bytes, viewer: PrivateKey | None = None
-    ) -> ProvenRecord:
-        """One record of the current state, verified down to the seals of a quorum.
-
-        Raises `Unproven` for an answer that does not verify, and as any reading does.
-        """
-        path = f"/v1/state/{contract}/{table}/{key.hex()}"
-        answer = await self.ask("GET", path, query={"prove": "true"}, viewer=viewer)
-        return await self._verifier.record(f"{contract}/{table}", key, answer)
 
     # ---- inside
 
@@ -358,20 +357,25 @@ class NodeApi:
         silent = 0
         for url in self.connection.urls:
             try:
-                header = await self.verified_header("latest", url)
+                header = await self.verified.header("latest", url)
                 path = f"/v1/transactions/{transaction_id.hex()}"
                 answer = await self.connection.ask("GET", path, url=url)
-                if parse_outcome(transaction_id.hex(), answer.body).status in FINAL:
-                    return
-                absent = answer.body.get("status") in ("unknown", "expired")
-            except NotFound:
-                absent = True
             except ClientError:
                 continue
-            silent += absent and header.time_ms > valid_until
+            if parse_outcome(transaction_id.hex(), answer.body).final:
+                return
+            # The header was asked for first: the look-up saw at least that block.
+            silent += header.time_ms > valid_until
         if silent > self.genesis.validator_set.faulty_max:
             identity = transaction_id.hex()
             message = (
                 f"{identity} was not ordered in its lifetime and never will be; send a new one"
             )
             raise Expired("TX_EXPIRED", message, id=identity)
+
+
+def _lacks_peers(status: Json) -> bool:
+    checks = status.get("failed_checks")
+    return isinstance(checks, list) and any(
+        isinstance(check, dict) and check.get("component") == "peers" for check in checks
+    )

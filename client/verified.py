@@ -1,41 +1,63 @@
 """Answers of nodes, checked against the genesis file: headers by their seals, records by proof.
 
-A node that answers with something unproved gets an `Unproven` raised against it, never a fallback.
+A node that answers with something unproved gets an `Unproven` raised against it, never a fallback:
+whoever asks here wants to know.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
 
-from client.connection import Answer, Connection, Json
-from client.errors import Unproven
+from client.connection import Answer, Json
+from client.errors import Unproven, Unreachable
 from client.light import LightClient, check_state, decode_certificate, decode_header
 from node.protocol.block import BlockHeader
 from node.protocol.errors import Refused
 from node.protocol.json_view import bytes_from_json, integer_from_json
-from node.protocol.keys import PUBLIC_KEY_BYTES
+from node.protocol.keys import PUBLIC_KEY_BYTES, PrivateKey
 from node.protocol.validators import ValidatorSet
+
+STEADY_ATTEMPTS_MAX = 5
 
 
 class ProvenRecord(NamedTuple):
     """A verified record: `value` canonical bytes, None if proved absent, after block `height`."""
 
     value: bytes | None
-    record: Json | None
     height: int
     time_ms: int
     block_id: bytes
+    url: str
 
 
-class Verifier:
-    """Checks what nodes answer; feeds and fills the light client."""
+class Asker(Protocol):
+    """How to ask nodes: `NodeApi`, as far as it is needed here."""
 
-    def __init__(self, light: LightClient, connection: Connection) -> None:
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        url: str | None = None,
+        query: Mapping[str, str] | None = None,
+        body: bytes | Json | None = None,
+        viewer: PrivateKey | None = None,
+    ) -> Answer:
+        """Any resource, with fail-over unless `url` names a node."""
+        ...
+
+
+class VerifiedReader:
+    """Reads what can be proved; feeds the light client and is limited by it."""
+
+    def __init__(self, light: LightClient, asker: Asker) -> None:
         self._light = light
-        self._connection = connection
+        self._asker = asker
 
-    async def block(self, reference: str, answer: Answer) -> BlockHeader:
-        """The header in the answer of `/v1/blocks/{reference}`; raises `Unproven`."""
+    async def header(self, reference: str, url: str | None = None) -> BlockHeader:
+        """The header of a height, of a block id in hex, or `latest`."""
+        answer = await self._asker.ask("GET", f"/v1/blocks/{reference}", url=url)
         header = await self.certified(answer.body.get("canonical"), answer.url)
         other_height = reference.isdecimal() and int(reference) != header.height
         other_id = len(reference) == 64 and header.id(self._light.chain).hex() != reference
@@ -43,22 +65,60 @@ class Verifier:
             raise Unproven("OTHER_BLOCK", f"{answer.url} answered with another block")
         return header
 
-    async def record(self, table: str, key: bytes, answer: Answer) -> ProvenRecord:
-        """The record in the answer of `/v1/state/…?prove=true`; raises `Unproven`."""
+    async def record(
+        self,
+        contract: str,
+        table: str,
+        key: bytes,
+        viewer: PrivateKey | None = None,
+        url: str | None = None,
+    ) -> ProvenRecord:
+        """One record of the current state, or the proof that there is none."""
+        path = f"/v1/state/{contract}/{table}/{key.hex()}"
+        answer = await self._asker.ask("GET", path, query={"prove": "true"}, viewer=viewer, url=url)
         proof, given = answer.body.get("proof"), answer.body.get("value")
         if not isinstance(proof, dict):
             raise Unproven("NO_PROOF", f"{answer.url} gave no proof")
         header = await self.certified(proof, answer.url)
         value = None if given is None else _bytes(given, answer.url)
-        path, salt = _bytes(proof.get("path"), answer.url), _bytes(proof.get("salt"), answer.url)
-        check_state(header, table, key, value, path, salt)
+        way, salt = _bytes(proof.get("path"), answer.url), _bytes(proof.get("salt"), answer.url)
+        check_state(header, f"{contract}/{table}", key, value, way, salt)
         block_id = header.id(self._light.chain)
-        return ProvenRecord(
-            value, answer.body.get("record"), header.height, header.time_ms, block_id
-        )
+        return ProvenRecord(value, header.height, header.time_ms, block_id, answer.url)
+
+    async def query(
+        self,
+        contract: str,
+        name: str,
+        args: Json,
+        *,
+        table: str,
+        key: bytes,
+        read: Callable[[bytes], Json],
+        viewer: PrivateKey | None = None,
+    ) -> tuple[Json | None, ProvenRecord]:
+        """A query's result with the proved record that it shows, both of one height.
+
+        `read` names a record's fields; each simple field that result and record share must be
+        equal. The result is None where the record is proved absent.
+        """
+        path = f"/v1/contracts/{contract}/queries/{name}"
+        for _ in range(STEADY_ATTEMPTS_MAX):
+            proven = await self.record(contract, table, key, viewer)
+            if proven.value is None:
+                return None, proven
+            answer = await self._asker.ask("POST", path, body=args, viewer=viewer, url=proven.url)
+            if answer.body.get("height") != str(proven.height):
+                continue  # a block came in between
+            result = answer.body.get("result")
+            if not isinstance(result, dict):
+                raise Unproven("WRONG_RESULT", f"{answer.url} gave no result")
+            _check_agree(result, read(proven.value), answer.url)
+            return result, proven
+        raise Unreachable("STATE_MOVED", "blocks came too fast to compare; ask again")
 
     async def certified(self, canonical: object, url: str) -> BlockHeader:
-        """The header in `{"header": hex, "certificate": hex}`; raises `Unproven`."""
+        """The header in `{"header": hex, "certificate": hex}` as the node at `url` gave it."""
         if not isinstance(canonical, dict):
             raise Unproven("NO_PROOF", f"{url} gave no certified header")
         header = decode_header(_bytes(canonical.get("header"), url))
@@ -69,7 +129,7 @@ class Verifier:
         return header
 
     async def _learn_validators(self, header: BlockHeader, url: str) -> None:
-        answer = await self._connection.ask("GET", "/v1/validators", url=url)
+        answer = await self._asker.ask("GET", "/v1/validators", url=url)
         try:
             members = tuple(
                 bytes_from_json(item["public_key"], "public_key", PUBLIC_KEY_BYTES)
@@ -79,6 +139,13 @@ class Verifier:
         except (KeyError, TypeError, Refused):
             raise Unproven("BAD_VALIDATORS", f"{url} gave no validator set") from None
         self._light.learn(header, ValidatorSet(members, more_than))
+
+
+def _check_agree(result: Json, record: Json, url: str) -> None:
+    for field, value in record.items():
+        shown: Any = result.get(field, value)
+        if not isinstance(value, list | dict) and shown != value:
+            raise Unproven("WRONG_RESULT", f"{url} says that {field} is {shown}, it is {value}")
 
 
 def _bytes(given: object, url: str) -> bytes:

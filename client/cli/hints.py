@@ -1,0 +1,40 @@
+"""The next command to try, by the code of what went wrong."""
+
+from __future__ import annotations
+
+from client.errors import NotAllowed, Unproven
+from node.protocol.errors import GroatError
+
+_HINTS = {
+    "NO_NETWORK": "groat up",
+    "NO_GENESIS": "groat up",
+    "NETWORK_EXISTS": "groat net start, or another --dir",
+    "NO_KEY": "groat key list",
+    "NO_NODE": "groat net status",
+    "UNREACHABLE": "groat net status",
+    "NO_QUORUM": "groat status",
+    "NODE_ENDED": "groat net logs",
+    "NODE_SILENT": "groat net logs",
+    "TX_EXPIRED": "send it again as a new transaction",
+    "TX_TOO_DISTANT": "groat doctor (is this clock right?)",
+    "SESSION_REQUIRED": "add --key NAME",
+    "BAD_ENVELOPE": "leave out --clear: this network takes sealed calls only",
+    "MEMPOOL_FULL": "try again in a moment",
+    "SENDER_LIMIT": "wait for your earlier transactions",
+}
+
+
+def hint_for(error: GroatError) -> str:
+    """What to try next, or nothing."""
+    given = error.details.get("hint")
+    if isinstance(given, str):
+        return given
+    if error.code in _HINTS:
+        return _HINTS[error.code]
+    if error.code == "PENDING":
+        return f"groat tx wait {error.details.get('id', 'ID')}"
+    if isinstance(error, Unproven):
+        return "do not trust this node; ask another with --node"
+    if isinstance(error, NotAllowed):
+        return "use a --key that may read this"
+    return ""

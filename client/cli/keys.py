@@ -1,0 +1,107 @@
+"""`groat key …`: the encrypted keys of the network's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from client.cli.session import Session, command
+from client.wallet import KeyEntry, Wallet, check_private
+from node.protocol.errors import Misconfigured
+from node.protocol.keys import PrivateKey
+from node.protocol.keystore import KEYSTORE_BYTES_MAX, write_private_file
+
+Name = Annotated[str, typer.Argument(help="The key's name: a-z 0-9 . _ -")]
+PemOption = Annotated[
+    Path, typer.Option("--pem", help="An unencrypted EC private key in PEM, mode 0600.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(help="Keys, encrypted at rest.", no_args_is_help=True)
+    app.add_typer(group, name="key")
+    command(group, "new")(new)
+    command(group, "list")(list_keys)
+    command(group, "show")(show)
+    command(group, "import")(import_key)
+    command(group, "export")(export_key)
+
+
+def new(session: Session, name: Name) -> None:
+    """Make a key and encrypt it under a password."""
+    _print(session, session.folder.wallet.store(name, PrivateKey.generate()))
+
+
+def list_keys(session: Session) -> None:
+    """All keys, with the roles that genesis gives them."""
+    roles = _genesis_roles(session)
+    rows = [
+        {
+            "name": entry.name,
+            "kind": entry.kind,
+            "public_key": entry.public_key or None,
+            "roles": roles.get(entry.public_key, []),
+        }
+        for entry in session.folder.wallet.entries()
+    ]
+    session.out.table(rows, ("name", "public_key", "roles"))
+
+
+def show(session: Session, name: Name) -> None:
+    """A key's public half; no password needed."""
+    _print(session, session.folder.wallet.entry(name))
+
+
+def import_key(session: Session, name: Name, pem: PemOption) -> None:
+    """Encrypt a key that another program made (OpenSSL: ecparam -name secp256k1 -genkey)."""
+    _print(session, session.folder.wallet.store(name, PrivateKey.from_pem(_read_pem(pem))))
+
+
+def export_key(
+    session: Session,
+    name: Name,
+    pem: Annotated[Path, typer.Option("--pem", help="Where to write it, unencrypted.")],
+) -> None:
+    """Write a key as UNENCRYPTED PEM for another program; guard that file."""
+    wallet: Wallet = session.folder.wallet
+    key = wallet.open(name)
+    write_private_file(pem, key.to_pem())
+    session.out.note(f"{pem} holds the key unencrypted; move it to a safe place")
+    _print(session, wallet.entry(name))
+
+
+def _print(session: Session, entry: KeyEntry) -> None:
+    session.out.record(
+        {
+            "name": entry.name,
+            "kind": entry.kind,
+            "public_key": entry.public_key or None,
+            "roles": _genesis_roles(session).get(entry.public_key, []),
+            "file": str(entry.path),
+        }
+    )
+
+
+def _genesis_roles(session: Session) -> dict[str, list[str]]:
+    if not session.folder.exists:
+        return {}
+    return {entry.public_key: list(entry.roles) for entry in session.folder.genesis.identities}
+
+
+def _read_pem(path: Path) -> str:
+    try:
+        check_private(path)
+        with path.open("rb") as file:
+            content = file.read(KEYSTORE_BYTES_MAX + 1)
+    except OSError as error:
+        raise Misconfigured("NO_FILE", f"{path}: {os.strerror(error.errno or 0)}") from None
+    if len(content) > KEYSTORE_BYTES_MAX:
+        raise Misconfigured("BAD_KEY", f"{path} is too large for a key in PEM")
+    try:
+        return content.decode("ascii")
+    except UnicodeDecodeError:
+        raise Misconfigured("BAD_KEY", f"{path} is not PEM") from None
