@@ -68,7 +68,7 @@ class Context:
         block: BlockInfo,
         sender: bytes,
         transaction_id: bytes,
-        roles: frozenset[str],
+        roles: tuple[str, ...],
         verify_ticket: VerifyTicket,
     ) -> None:
         self.state = state

@@ -61,7 +61,7 @@ def next_validators(reader: Reader, height: int) -> tuple[tuple[bytes, ...], int
     return validators.members, validators.confirmations_more_than
 
 
-def may_enrol(enroller_roles: frozenset[str], roles: tuple[str, ...]) -> bool:
+def may_enrol(enroller_roles: tuple[str, ...], roles: tuple[str, ...]) -> bool:
     """Whether someone with `enroller_roles` may give `roles` to a new key."""
     if "admin" in enroller_roles:
         return True

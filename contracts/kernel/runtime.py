@@ -21,6 +21,8 @@ from contracts.kernel.types import Args, InvariantViolation, Rejected
 from contracts.kernel.validation import parse_arguments
 
 OK = "OK"
+# Records that one transaction may write, give or take one call; 100 openings write about 400.
+TRANSACTION_WRITES_MAX = 1_000
 
 
 class PreparedCall(Protocol):
@@ -37,7 +39,7 @@ class PreparedCall(Protocol):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of a transaction. `readers` may see details; each event has its own."""
+    """What became of a transaction. `readers` may see the details; each event has its own."""
 
     code: str
     details: dict[str, Any]
@@ -80,10 +82,16 @@ def execute(
     if violations:
         raise InvariantViolation(violations)
     state.commit_to(overlay)
-    readers = dict.fromkeys([sender.hex()])
-    for event in context.events:
-        readers.update(dict.fromkeys(event.readers))
-    return Result(OK, details, tuple(context.events), tuple(readers))
+    events = tuple(context.events)
+    return Result(OK, details, events, (sender.hex(), *_readers_of_all(events)))
+
+
+def _readers_of_all(events: tuple[Event, ...]) -> tuple[str, ...]:
+    """Those who may read every event, and so all of the details too."""
+    if not events:
+        return ()
+    first, *others = events
+    return tuple([one for one in first.readers if all(one in event.readers for event in others)])
 
 
 def query(
@@ -158,7 +166,7 @@ def _admit(
     identity = state.get(IDENTITIES, sender)
     if identity is None:
         raise Rejected("UNAUTHORIZED", why="the sender is not registered")
-    return Context(state, block, sender, transaction_id, frozenset(identity.roles), verify_ticket)
+    return Context(state, block, sender, transaction_id, identity.roles, verify_ticket)
 
 
 def _run_calls(
@@ -173,6 +181,8 @@ def _run_calls(
             if len(calls) > 1:
                 rejected.details["call"] = index
             raise
+        if context.state.writes > TRANSACTION_WRITES_MAX:
+            raise Rejected("TOO_HEAVY", writes_max=TRANSACTION_WRITES_MAX)
     return answers[0] if len(answers) == 1 else {"calls": answers}
 
 
@@ -181,7 +191,7 @@ def _run_call(contract: Contract, context: Context, call: PreparedCall) -> Detai
         raise Rejected("BAD_ENVELOPE", why="calls of this contract must be sealed")
     action = contract.actions[call.action]
     context.contract, context.action = call.contract, call.action
-    if action.roles and context.roles.isdisjoint(action.roles):
+    if action.roles and not any(role in context.roles for role in action.roles):
         raise Rejected("UNAUTHORIZED", roles=list(action.roles))
     args: Args = call.args
     return action.run(context, args)

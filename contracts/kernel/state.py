@@ -168,6 +168,11 @@ class State:
         found = self._overlay.scan(table.name, prefix, after, limit)
         return [(key, table.decode(raw)) for key, raw in found]
 
+    @property
+    def writes(self) -> int:
+        """How many records were written."""
+        return len(self._before)
+
     def changes(self) -> Changes:
         """What is different from before the transaction."""
         changes = Changes()

@@ -18,6 +18,7 @@ from contracts.prepaid.models import (
     Policy,
 )
 from contracts.prepaid.queries import QUERIES
+from contracts.prepaid.supervision import SUPERVISION
 
 
 def found(state: State, parameters: Parameters) -> None:
@@ -39,7 +40,7 @@ def clear_allowed(state: State) -> bool:
 
 PREPAID = Contract(
     name="prepaid",
-    actions=ACTIONS,
+    actions={**SUPERVISION, **ACTIONS},
     queries=QUERIES,
     tables=TABLES,
     errors=(
