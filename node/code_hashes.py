@@ -6,6 +6,7 @@ they pass the determinism lint; otherwise it stops before it can vote on another
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import contracts
@@ -17,6 +18,7 @@ from node.protocol.genesis import Genesis
 
 KERNEL = "kernel"
 _CATALOG = "catalog.py"
+_ROOT = Path(next(iter(contracts.__path__)))
 
 
 def contract_sources(name: str) -> dict[str, str]:
@@ -24,11 +26,10 @@ def contract_sources(name: str) -> dict[str, str]:
 
     Line ends are normalised, so that a checkout with CRLF holds the same contract.
     """
-    root = Path(next(iter(contracts.__path__)))
-    paths = sorted((root / name).rglob("*.py"))
+    paths = sorted((_ROOT / name).rglob("*.py"))
     if name == KERNEL:
-        paths.append(root / _CATALOG)
-    return {path.relative_to(root).as_posix(): path.read_text("utf-8") for path in paths}
+        paths.append(_ROOT / _CATALOG)
+    return {path.relative_to(_ROOT).as_posix(): path.read_text("utf-8") for path in paths}
 
 
 def code_hashes() -> dict[str, str]:
@@ -48,7 +49,12 @@ def check_contracts(genesis: Genesis) -> None:
                 f"this network runs contract {name} {agreed[:12]}, this program has {found}; "
                 "install the version of groat that the network uses",
             )
-    for name in genesis.contracts:
+    check_sources(genesis.contracts)
+
+
+def check_sources(names: Iterable[str]) -> None:
+    """Raise `Misconfigured` `CONTRACT_LINT` unless these contracts pass the determinism lint."""
+    for name in names:
         for path, source in contract_sources(name).items():
             faults = lint(source, path)
             if faults:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import (
@@ -23,7 +23,15 @@ from node.protocol.genesis import (
     ViewTimeouts,
 )
 from node.protocol.sealing import ALGORITHM
-from node.protocol.settings import HostPort, S, Settings, ShortName, parse_settings, split_address
+from node.protocol.settings import (
+    HostPort,
+    S,
+    Settings,
+    ShortName,
+    misconfigured,
+    parse_settings,
+    split_address,
+)
 from node.protocol.validators import VALIDATORS_MAX
 
 CONFIG_BYTES_MAX = 1 << 20
@@ -104,16 +112,22 @@ class NetworkConfig(Settings):
             raise Misconfigured("BAD_CONFIG", f"between 1 and {VALIDATORS_MAX} nodes")
         if ports is None:
             ports = [(LOCAL_PEER_PORT + i, LOCAL_HTTP_PORT + i) for i in range(count)]
-        validators = tuple(
-            ValidatorConfig(
-                name=f"node{number}",
-                address=f"{LOCAL_HOST}:{peer}",
-                http=f"{LOCAL_HOST}:{http}",
-            )
-            for number, (peer, http) in enumerate(ports[:count], 1)
+        if len(ports) != count:
+            raise Misconfigured("BAD_CONFIG", f"{len(ports)} pairs of ports for {count} nodes")
+        content = self.model_dump()
+        content["confirmations_more_than"] = min(self.confirmations_more_than, count - 1)
+        content["validators"] = tuple(
+            {
+                "name": f"node{number}",
+                "address": f"{LOCAL_HOST}:{peer}",
+                "http": f"{LOCAL_HOST}:{http}",
+            }
+            for number, (peer, http) in enumerate(ports, 1)
         )
-        preset = min(self.confirmations_more_than, count - 1)
-        return self.model_copy(update={"validators": validators, "confirmations_more_than": preset})
+        try:
+            return NetworkConfig.model_validate(content)
+        except ValidationError as error:
+            raise misconfigured(error, "local nodes") from None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

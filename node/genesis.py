@@ -233,13 +233,14 @@ def _check_parameters(genesis: Genesis) -> None:
 
 def _write(directory: Path, files: dict[str, str | bytes]) -> None:
     """All files in order, the last one being genesis.json: with it the network exists."""
-    for name, content in files.items():
-        path = directory / name
+    folders = sorted({directory / parent for name in files for parent in Path(name).parents})
+    for folder in folders:
         try:
-            path.parent.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
         except OSError as error:
-            raise Misconfigured("NOT_WRITABLE", f"{path.parent}: {error.strerror}") from None
-        write_private_file(path, content)
+            raise Misconfigured("NOT_WRITABLE", f"{folder}: {error.strerror}") from None
+    for name, content in files.items():
+        write_private_file(directory / name, content)
 
 
 def _dev_password(config: NetworkConfig, path: Path) -> bytes:
