@@ -164,7 +164,7 @@ class Records:
     # ---- contracts
 
     @cached_property
-    def interface(self) -> Mapping[str, Any]:
+    def interface(self) -> Json:
         """JSON Schema of all actions, queries and records: what `interface.json` holds."""
         return registry.interface(self._contracts)
 

@@ -104,19 +104,17 @@ async def _wait_all(ask: Ask, results: Sequence[SubmitResult]) -> None:
 
 
 def _item(ask: Ask, result: SubmitResult) -> dict[str, Any]:
-    """One line of a batch's answer: the id, and the outcome as far as it is known."""
+    """One line of a batch's answer: the verdict, and the outcome if it is wanted and known."""
     identity = result.transaction_id
-    if identity is None:
-        return {"id": None, "code": result.code, "message": result.message}
-    if result.code not in ACCEPTED_CODES:
-        return {"id": identity.hex(), "code": result.code, "message": result.message}
-    # Only who waits, or sends again what may be final, has use for the look-up and its cost.
-    if ask.params["wait"] == "commit" or result.code != "PENDING":
+    item: dict[str, Any] = {"id": None if identity is None else identity.hex(), "code": result.code}
+    if identity is None or result.code not in ACCEPTED_CODES:
+        return {**item, "message": result.message}
+    if ask.params["wait"] == "commit" or result.code == "COMMITTED":
         outcome = ask.service.query.outcome(identity)
         if outcome is not None:
             height, status, code = outcome
-            return {"id": identity.hex(), "code": code, "status": status, "height": str(height)}
-    return {"id": identity.hex(), "code": result.code}
+            item |= {"status": status, "height": str(height), "receipt": {"code": code}}
+    return item
 
 
 async def get_transaction(ask: Ask) -> web.Response:

@@ -59,6 +59,12 @@ class HttpServer:
         host, port = self._listener.sockets[0].getsockname()[:2]
         return host, port
 
+    @property
+    def url(self) -> str:
+        """The base of all its addresses."""
+        host, port = self.address
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
     async def start(self) -> None:
         """Listen; raises `Misconfigured` `ADDRESS_IN_USE` when the address cannot be had."""
         await self._runner.setup()
