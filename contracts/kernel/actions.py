@@ -8,7 +8,7 @@ from pydantic import Field
 
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
-from contracts.kernel.identity import ENROLLING_ROLES, Identity, may_enrol, register
+from contracts.kernel.identity import ENROLLING_ROLES, IDENTITIES, Identity, may_enrol, register
 from contracts.kernel.ledger import PENDING
 from contracts.kernel.types import (
     CODE_CHARS_MAX,
@@ -45,7 +45,11 @@ def enrol(ctx: Context, args: Enrol) -> Details:
     if not may_enrol(ctx.roles, roles):
         ctx.reject("UNAUTHORIZED", roles=list(roles))
     identity = Identity(args.public_key, args.name, roles, ctx.sender, ctx.time_ms)
-    return {} if register(ctx.state, identity) else {"replayed": True}
+    if not register(ctx.state, identity):
+        return {"replayed": True}
+    data = {"public_key": identity.public_key, "name": identity.name, "roles": list(roles)}
+    ctx.emit("Enrolled", data, IDENTITIES.readers(identity))
+    return {}
 
 
 def expire_pending(ctx: Context, args: ExpirePending) -> Details:

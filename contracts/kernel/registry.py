@@ -63,6 +63,7 @@ KERNEL = Contract(
     actions=ACTIONS,
     queries=QUERIES,
     tables=(ACCOUNTS, ASSETS, IDENTITIES, PENDING, VALIDATORS),
+    events=("Enrolled",),
     violations=ledger_violations,
     audit=kernel_audit,
 )

@@ -83,7 +83,8 @@ def execute(
         raise InvariantViolation(violations)
     state.commit_to(overlay)
     events = tuple(context.events)
-    return Result(OK, details, events, (sender.hex(), *_readers_of_all(events)))
+    readers = dict.fromkeys((sender.hex(), *_readers_of_all(events)))
+    return Result(OK, details, events, tuple(readers))
 
 
 def _readers_of_all(events: tuple[Event, ...]) -> tuple[str, ...]:
