@@ -21,7 +21,14 @@ from node.protocol.block import BlockHeader, CommitCertificate, check_certificat
 from node.protocol.encoding import Codec
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.genesis import Genesis
-from node.protocol.proofs import state_proof_codec, verify_state_proof
+from node.protocol.json_view import bytes_from_json, integer_from_json
+from node.protocol.proofs import (
+    HASH_BYTES,
+    ListProof,
+    state_proof_codec,
+    verify_path,
+    verify_state_proof,
+)
 from node.protocol.settings import Hex32, HexKey, Settings, parse_settings
 from node.protocol.validators import ValidatorSet
 
@@ -189,3 +196,18 @@ def check_state(
         verify_state_proof(header.state_root, table, key, value, decoded, salt)
     except Refused as refusal:
         raise Unproven(refusal.code, refusal.message) from None
+
+
+def check_receipt(header: BlockHeader, leaf: bytes, path: object) -> None:
+    """Raise `Unproven` unless `path`, as JSON shows a list proof, leads to the receipts root."""
+    try:
+        if not isinstance(path, dict):
+            raise Refused("BAD_PROOF", "there is no path")
+        proof = ListProof(
+            integer_from_json(path.get("index"), "index"),
+            integer_from_json(path.get("length"), "length"),
+            tuple(bytes_from_json(one, "path", HASH_BYTES) for one in path.get("path", ())),
+        )
+        verify_path(header.receipts_root, leaf, proof)
+    except (Refused, TypeError) as error:
+        raise Unproven("BAD_PROOF", str(error)) from None

@@ -283,6 +283,7 @@ class NodeApi:
         *,
         kinds: Sequence[str] = (),
         after: str | None = None,
+        contract: str | None = None,
         viewer: PrivateKey | None = None,
     ) -> AsyncIterator[StreamEvent]:
         """Blocks, transactions and events as they become final, over reconnections and fail-over.
@@ -294,6 +295,8 @@ class NodeApi:
             return {} if viewer is None else await self._sessions.headers(viewer, url)
 
         query = {"type": ",".join(kinds)} if kinds else {}
+        if contract is not None:
+            query["contract"] = contract
         async for event in stream(self.connection, query, after, headers):
             yield event
 

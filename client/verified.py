@@ -11,8 +11,14 @@ from typing import Any, NamedTuple, Protocol
 
 from client.connection import Answer, Json
 from client.errors import Unproven, Unreachable
-from client.light import LightClient, check_state, decode_certificate, decode_header
-from node.protocol.block import BlockHeader
+from client.light import (
+    LightClient,
+    check_receipt,
+    check_state,
+    decode_certificate,
+    decode_header,
+)
+from node.protocol.block import BlockHeader, public_receipt_hash
 from node.protocol.errors import Refused
 from node.protocol.json_view import bytes_from_json, integer_from_json
 from node.protocol.keys import PUBLIC_KEY_BYTES, PrivateKey
@@ -85,6 +91,19 @@ class VerifiedReader:
         check_state(header, f"{contract}/{table}", key, value, way, salt)
         block_id = header.id(self._light.chain)
         return ProvenRecord(value, header.height, header.time_ms, block_id, answer.url)
+
+    async def receipt(self, transaction_id: bytes) -> BlockHeader:
+        """The header of the block that holds this transaction with the code that the node says."""
+        path = f"/v1/transactions/{transaction_id.hex()}"
+        answer = await self._asker.ask("GET", path, query={"prove": "true"})
+        proof, receipt = answer.body.get("proof"), answer.body.get("receipt")
+        if not isinstance(proof, dict) or not isinstance(receipt, dict):
+            raise Unproven("NO_PROOF", f"{answer.url} gave no proof; is the transaction final?")
+        header = await self.certified(proof, answer.url)
+        private = _bytes(proof.get("private_hash"), answer.url)
+        leaf = public_receipt_hash(transaction_id, str(receipt.get("code")), private)
+        check_receipt(header, leaf, proof.get("receipt_path"))
+        return header
 
     async def query(
         self,

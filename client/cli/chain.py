@@ -1,5 +1,279 @@
+"""`groat status`, `block` and `tx …`: what the network agreed on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from client.cli.calls import TIMEOUT_DEFAULT, TimeoutOption, print_outcome
+from client.cli.session import Session, command
+from client.errors import ClientError, NoQuorum, NotFound, Unreachable
+from node.protocol.errors import Misconfigured, Refused
+from node.protocol.json_view import bytes_from_json, time_to_json, to_json
+
+if TYPE_CHECKING:
+    from client.node_api import NodeApi
+    from node.protocol.keys import PrivateKey
+    from node.protocol.transaction import Call, SealedCall, Transaction
+
+ID_BYTES = 32
+RAW_FILE_BYTES_MAX = 1 << 20
+TRANSACTIONS_SHOWN_MAX = 100
+
+Identity = Annotated[str, typer.Argument(metavar="ID", help="The transaction's id in hex.")]
+KeyOption = Annotated[str | None, typer.Option("--key", help="Who asks: a key's name.")]
+HeightArgument = Annotated[
+    str, typer.Argument(metavar="HEIGHT", help="A height, a block id in hex, or `latest`.")
+]
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    """Add these commands."""
+    command(app, "status")(status)
+    command(app, "block")(block)
+    group = typer.Typer(help="Single transactions.", no_args_is_help=True)
+    app.add_typer(group, name="tx")
+    command(group, "get")(get)
+    command(group, "wait")(wait)
+    command(group, "decode")(decode)
+
+
+async def status(session: Session) -> None:
+    """Each node's view of the chain, and how many failures the network survives."""
+    async with session.api() as api:
+        answers = await api.statuses()
+    names = _names(session)
+    rows = [_status_row(names.get(url, url), answer) for url, answer in answers.items()]
+    alive = [answer for answer in answers.values() if isinstance(answer, dict)]
+    columns = ("node", "state", "height", "block", "state_root", "view", "peers", "waiting")
+    genesis = session.folder.genesis
+    validators = genesis.validator_set
+    summary = {
+        "chain_id": genesis.chain_id,
+        "validators": validators.size,
+        "quorum": validators.quorum,
+        "dead_max": validators.dead_max,
+        "time_scale": genesis.time_scale,
+        "nodes": rows,
+    }
+    if session.out.for_people:
+        session.out.table(rows, columns)
+        scale = f"; accelerated ×{genesis.time_scale}" if genesis.time_scale != 1 else ""
+        session.out.note(
+            f"{genesis.chain_id}: {validators.quorum} of {validators.size} validators decide; "
+            f"{validators.dead_max} may be dead{scale}"
+        )
+    else:
+        session.out.json(summary)
+    if not alive:
+        raise Unreachable("UNREACHABLE", "no node answers")
+    ready = sum(row["state"] == "ready" for row in rows)
+    if session.node is None and ready < validators.quorum:
+        raise NoQuorum("NO_QUORUM", f"{ready} nodes are ready and {validators.quorum} must agree")
+
+
+async def block(
+    session: Session,
+    height: HeightArgument = "latest",
+    transactions: Annotated[
+        bool, typer.Option("--transactions", help="List its transactions too.")
+    ] = False,
+    key: KeyOption = None,
+) -> None:
+    """A final block, its certificate verified against genesis."""
+    _check_reference(height)
+    async with session.api() as api:
+        header = await api.verified.header(height)
+        certificate = (await api.get(f"/v1/blocks/{header.height}")).get("certificate", {})
+        items: list[Any] = []
+        if transactions:
+            path = f"/v1/blocks/{header.height}/transactions"
+            items = await _pages(api, path, session.key(key))
+    names = {entry.public_key: entry.name for entry in session.folder.genesis.validators}
+    seals = [seal.get("signer", "") for seal in certificate.get("seals", [])]
+    view: dict[str, Any] = {
+        "id": header.id(session.folder.genesis.chain).hex(),
+        **to_json(header),
+        "time": time_to_json(header.time_ms),
+        "proposer": names.get(header.proposer.hex(), header.proposer.hex()),
+        "view": certificate.get("view"),
+        "sealed_by": [names.get(signer, signer) for signer in seals],
+        "verified": True,
+    }
+    if not session.out.for_people:
+        session.out.json({**view, **({"transactions": items} if transactions else {})})
+        return
+    session.out.record(view)
+    if transactions:
+        rows = [{**item, "code": item.get("receipt", {}).get("code")} for item in items]
+        session.out.table(rows, ("index", "id", "status", "code"))
+
+
+async def get(
+    session: Session,
+    identity: Identity,
+    key: KeyOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check its receipt against genesis by a proof.")
+    ] = False,
+) -> None:
+    """A transaction's state; its details need the --key of a party to it."""
+    transaction_id = _identity(identity)
+    viewer = session.key(key)
+    async with session.api() as api:
+        outcome = await api.outcome(transaction_id, viewer=viewer)
+        if outcome.status == "unknown":
+            raise NotFound("NOT_FOUND", f"no node knows {identity}")
+        if verify:
+            header = await api.verified.receipt(transaction_id)
+            session.out.note(f"verified against genesis: block {header.height}")
+    print_outcome(session, outcome)
+
+
+async def wait(
+    session: Session,
+    identity: Identity,
+    key: KeyOption = None,
+    timeout_seconds: TimeoutOption = TIMEOUT_DEFAULT,
+) -> None:
+    """Stay until a transaction is final."""
+    transaction_id = _identity(identity)
+    viewer = session.key(key)
+    async with session.api() as api:
+        outcome = await api.wait(transaction_id, timeout_seconds)
+        if outcome.final and viewer is not None:
+            outcome = await api.outcome(transaction_id, viewer=viewer)
+        print_outcome(session, outcome)
+        if not outcome.final:
+            await api.require_quorum()
+    outcome.require()
+
+
+async def decode(
+    session: Session,
+    source: Annotated[
+        str, typer.Argument(metavar="ID", help="An id, a transaction's bytes in hex, or a file.")
+    ],
+    key: KeyOption = None,
+) -> None:
+    """What a transaction says; sealed calls open for --key, its sender or a named reader."""
+    viewer = session.key(key)
+    if len(source) != 2 * ID_BYTES:
+        transaction = _parse_raw(session, source)
+        session.out.record(_decoded(session, transaction, viewer))
+        return
+    async with session.api() as api:
+        outcome = await api.outcome(_identity(source), viewer=viewer)
+    if not outcome.final:
+        raise NotFound("NOT_FOUND", f"{source} is not final, and only its sender has its bytes")
+    session.out.record(outcome.view)
+
+
+def _status_row(name: str, answer: dict[str, Any] | ClientError) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        return {"node": name, "state": "unreachable", "reason": answer.message}
+    failed = [f"{one.get('component')}: {one.get('reason')}" for one in answer["failed_checks"]]
+    return {
+        "node": name,
+        "state": "; ".join(failed) or "ready",
+        "height": answer.get("height"),
+        "block": _short(answer.get("block_id")),
+        "state_root": _short(answer.get("state_root")),
+        "view": answer.get("view"),
+        "peers": answer.get("peers_connected"),
+        "waiting": (answer.get("mempool") or {}).get("transactions"),
+        "status": answer,
+    }
+
+
+def _short(digest: object) -> str | None:
+    return f"{digest[:12]}…" if isinstance(digest, str) else None
+
+
+def _names(session: Session) -> dict[str, str]:
+    return {endpoint.http_url: endpoint.name for endpoint in session.folder.endpoints}
+
+
+def _identity(text: str) -> bytes:
+    try:
+        return bytes_from_json(text, "the id", ID_BYTES)
+    except Refused as refusal:
+        raise Misconfigured("BAD_ID", refusal.message) from None
+
+
+def _check_reference(text: str) -> None:
+    if text != "latest" and not (text.isascii() and text.isdecimal()):
+        _identity(text)
+
+
+async def _pages(api: NodeApi, path: str, viewer: PrivateKey | None) -> list[Any]:
+    items: list[Any] = []
+    after: str | None = None
+    while True:
+        query = {"limit": str(TRANSACTIONS_SHOWN_MAX), **({"after": after} if after else {})}
+        body = (await api.ask("GET", path, query=query, viewer=viewer)).body
+        items += body.get("items", [])
+        after = body.get("next")
+        if after is None:
+            return items
+
+
+def _parse_raw(session: Session, source: str) -> Transaction:
+    from node.protocol.transaction import parse_transaction
+
+    path = Path(source)
+    raw: bytes
+    if len(source) < 256 and path.is_file():
+        if path.stat().st_size > RAW_FILE_BYTES_MAX:
+            raise Misconfigured("TOO_LARGE", f"{source} is larger than any transaction")
+        raw = path.read_bytes()
+    else:
+        try:
+            raw = bytes_from_json(source, "it")
+        except Refused:
+            raise Misconfigured("BAD_ID", "give an id, bytes in hex, or a file's name") from None
+    return parse_transaction(session.folder.genesis.chain, raw)
+
+
+def _decoded(
+    session: Session, transaction: Transaction, viewer: PrivateKey | None
+) -> dict[str, Any]:
+    from node.protocol.transaction import verify_signature
+
+    verify_signature(transaction)
+    body = transaction.body
+    return {
+        "id": transaction.id.hex(),
+        "content_hash": transaction.content_hash.hex(),
+        "sender": body.sender.hex(),
+        "nonce": body.nonce.hex(),
+        "valid_until": time_to_json(body.valid_until),
+        "calls": [
+            _opened(session, transaction, index, call, viewer)
+            for index, call in enumerate(body.calls)
+        ],
+        "signature": "valid",
+    }
+
+
+def _opened(
+    session: Session,
+    transaction: Transaction,
+    index: int,
+    call: Call | SealedCall,
+    viewer: PrivateKey | None,
+) -> dict[str, Any]:
+    from node.protocol.sealing import open_as_reader
+    from node.protocol.transaction import Call
+
+    if isinstance(call, Call):
+        return {"kind": "clear", **to_json(call)}
+    shown: dict[str, Any] = {"kind": "sealed", "epoch": str(call.epoch)}
+    shown["readers"] = [wrap.recipient.hex() for wrap in call.wraps]
+    if viewer is None or viewer.public_key.hex() not in shown["readers"]:
+        return shown
+    body, chain = transaction.body, session.folder.genesis.chain
+    place = (body.sender, body.nonce, body.valid_until, index)
+    return {**shown, **to_json(open_as_reader(chain, viewer, call, *place))}
