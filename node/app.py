@@ -26,11 +26,10 @@ from node.protocol.settings import split_address
 from node.query import Query
 from node.service import LiveService
 from node.state.level import open_level
+from node.state.vote_log import open_vote_database
 from node.verifier import Verifier
 
 HALTED_EXIT = 1
-VOTES_WRITE_BUFFER_BYTES = 4 << 20
-VOTES_CACHE_BYTES = 1 << 20
 
 log = structlog.get_logger("node")
 
@@ -48,7 +47,7 @@ def run_node(settings: NodeSettings) -> int:
             settings.key,
             settings.secret,
             open_level(settings.data),
-            open_level(settings.votes, VOTES_WRITE_BUFFER_BYTES, VOTES_CACHE_BYTES),
+            open_vote_database(settings.votes),
         )
         try:
             return _run_loop(_serve(settings, core, verifier))

@@ -446,6 +446,16 @@ class Engine:
         return peer
 
     @property
+    def view(self) -> int:
+        """The view of the open height."""
+        return self._replica.view
+
+    @property
+    def leader(self) -> bytes:
+        """The public key of the current view's leader."""
+        return self._replica.leader
+
+    @property
     def caught_up(self) -> bool:
         """Whether no connected peer claims to have more than we do."""
         return not self._catch_up.is_behind(self._now_ms)

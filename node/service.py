@@ -148,10 +148,9 @@ class LiveService:
 
     def status(self) -> Mapping[str, Any]:
         """Live facts for /v1/status."""
-        facts = self._engine.consensus_facts()
         return {
-            "view": str(facts.view),
-            "leader": facts.leader.hex(),
+            "view": str(self._engine.view),
+            "leader": self._engine.leader.hex(),
             "caught_up": self._engine.caught_up,
             "peers_connected": len(self._transport.connected),
             "mempool": self.mempool(),
@@ -216,11 +215,10 @@ class LiveService:
 
     def measurements(self) -> Mapping[str, float]:
         """Current figures by metric name."""
-        facts = self._engine.consensus_facts()
         pool = self._engine.mempool
         return {
             "consensus_height": self.query.head.height,
-            "consensus_view_number": facts.view,
+            "consensus_view_number": self._engine.view,
             "consensus_validators": self.query.validators.size,
             "consensus_missing_validators": self.query.validators.size
             - 1
