@@ -8,6 +8,7 @@ given the same id later. Nothing here speaks to the network; that is `node_api`.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import node
 from client.folder import NetworkFolder
@@ -33,6 +34,7 @@ POLL_SECONDS = 0.05
 PROBE_SECONDS = 1.0
 LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
+AUDIT_SECONDS_MAX = 3_600.0
 NETWORK_FILE = "network.toml"
 
 
@@ -141,6 +143,26 @@ class LocalNode:
             time.sleep(POLL_SECONDS)
         self._pid_file.unlink(missing_ok=True)
         return True
+
+    def audit(self) -> dict[str, Any]:
+        """The whole-state audit of this stopped node: `ok`, `height`, `figures`, `violations`."""
+        if self.process is not None:
+            raise NodeFailure("STILL_RUNNING", f"{self.name} runs; stop it to audit its state")
+        command = [*python_node(), "audit", "--folder", str(self.folder)]
+        done = subprocess.run(  # noqa: S603
+            command,
+            capture_output=True,
+            text=True,
+            timeout=AUDIT_SECONDS_MAX,
+            env=node_environment(None),
+            check=False,
+        )
+        try:
+            report = json.loads(done.stdout)
+        except ValueError:
+            words = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise NodeFailure("AUDIT_FAILED", f"{self.name}: {words}") from None
+        return dict(report)
 
     def last_words(self) -> str:
         """The last line of its log."""

@@ -1,5 +1,164 @@
+"""`groat audit`: do all nodes hold the same chain and state, and does every sum add up?
+
+Over the network it compares the nodes at one height and verifies each block from genesis to the
+head. `--full` also walks one node's whole state against every contract's promises, for which that
+node is stopped meanwhile: the others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
+
+from client.cli.session import Session, command
+from client.errors import ClientError, Unproven, Unreachable
+from client.local import LocalNetwork, State
+from node.protocol.json_view import time_to_json
+
+if TYPE_CHECKING:
+    from client.node_api import NodeApi
+    from node.protocol.block import BlockHeader
+
+BLOCKS_AT_ONCE = 32
+OK, FAILED, SKIPPED = "ok", "FAILED", "skipped"
+
+Finding = dict[str, Any]
+
+
+class AuditFailed(ClientError):
+    """Something does not add up; the table says what."""
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    """Add this command."""
+    command(app, "audit")(audit)
+
+
+def audit(
+    session: Session,
+    full: Annotated[
+        bool, typer.Option("--full", help="Also check the whole state of one stopped node.")
+    ] = False,
+) -> None:
+    """Compare all nodes, verify the chain from genesis, and with --full every balance."""
+    findings = asyncio.run(_network(session))
+    if full:
+        findings += _whole_state(session)
+    session.out.table(findings, ("check", "subject", "result", "detail"))
+    failed = sum(finding["result"] == FAILED for finding in findings)
+    if failed:
+        raise AuditFailed("AUDIT_FAILED", f"{failed} of {len(findings)} checks failed")
+
+
+async def _network(session: Session) -> list[Finding]:
+    names = {endpoint.http_url: endpoint.name for endpoint in session.folder.endpoints}
+    findings: list[Finding] = []
+    heads: dict[str, BlockHeader] = {}
+    async with session.api() as api:
+        for url in session.urls:
+            name = names.get(url, url)
+            try:
+                heads[url] = head = await api.verified.header("latest", url)
+            except Unreachable as error:
+                findings.append(_finding("head", name, SKIPPED, error.message))
+            except ClientError as error:
+                findings.append(_finding("head", name, FAILED, f"{error.code}: {error.message}"))
+            else:
+                detail = f"height {head.height} of {time_to_json(head.time_ms)}, certified"
+                findings.append(_finding("head", name, OK, detail))
+        if not heads:
+            raise Unreachable("UNREACHABLE", "no node shows a certified block")
+        findings += await _compare(api, names, heads)
+        findings.append(await _walk(session, api, heads))
+        findings += await _evidence(api, names, list(heads))
+    return findings
+
+
+async def _compare(
+    api: NodeApi, names: dict[str, str], heads: dict[str, BlockHeader]
+) -> list[Finding]:
+    """Block and state root of all nodes at the highest height that all of them have."""
+    height = min(head.height for head in heads.values())
+    findings, first = [], None
+    for url in heads:
+        header = await api.verified.header(str(height), url)
+        first = first or header
+        same = header.id(api.chain) == first.id(api.chain)
+        root = header.state_root.hex()
+        findings.append(
+            _finding("state root", names.get(url, url), OK if same else FAILED, f"{height}: {root}")
+        )
+    return findings
+
+
+async def _walk(session: Session, api: NodeApi, heads: dict[str, BlockHeader]) -> Finding:
+    """Every header from genesis to the highest head: seals, parents, times."""
+    url = max(heads, key=lambda one: heads[one].height)
+    top = heads[url].height
+    advance, end = session.out.progress("blocks", top)
+    parent, time_ms = api.genesis.hash, 0
+    try:
+        for start in range(1, top + 1, BLOCKS_AT_ONCE):
+            heights = range(start, min(start + BLOCKS_AT_ONCE, top + 1))
+            headers = await asyncio.gather(
+                *(api.verified.header(str(height), url) for height in heights)
+            )
+            for header in headers:
+                if header.parent != parent or header.time_ms <= time_ms:
+                    raise Unproven("BAD_LINK", f"block {header.height} does not follow its parent")
+                parent, time_ms = header.id(api.chain), header.time_ms
+            advance(len(headers))
+    except ClientError as error:
+        return _finding("chain", f"1 … {top}", FAILED, f"{error.code}: {error.message}")
+    finally:
+        end()
+    return _finding("chain", f"1 … {top}", OK, "each block certified and linked to genesis")
+
+
+async def _evidence(api: NodeApi, names: dict[str, str], urls: list[str]) -> list[Finding]:
+    """Proofs that a validator contradicted itself; each is a matter for the members."""
+    findings = []
+    for url in urls:
+        items = (await api.connection.ask("GET", "/v1/evidence", url=url)).body.get("items", [])
+        result, detail = (FAILED, f"{len(items)} contradictions") if items else (OK, "none")
+        findings.append(_finding("evidence", names.get(url, url), result, detail))
+    return findings
+
+
+def _whole_state(session: Session) -> list[Finding]:
+    """All promises of all contracts over the state of one local node, which is put back after."""
+    network = LocalNetwork(session.folder)
+    if not network.nodes:
+        return [_finding("whole state", "–", SKIPPED, "no node of this network runs here")]
+    stopped = [one for one in network.nodes if one.state is State.STOPPED]
+    one = network.select([session.node])[0] if session.node else (stopped or network.nodes)[-1]
+    ran = one.state is not State.STOPPED
+    if ran:
+        network.stop([one.name])
+    try:
+        report = one.audit()
+    finally:
+        if ran:
+            network.start([one.name])
+    height = report.get("height")
+    findings = []
+    for contract, figures in report.get("figures", {}).items():
+        broken = report.get("violations", {}).get(contract, [])
+        detail = "; ".join(str(one) for one in broken) or f"at {height}: {_figures(figures)}"
+        findings.append(_finding(f"{contract} sums", one.name, FAILED if broken else OK, detail))
+    return findings
+
+
+def _figures(figures: dict[str, Any]) -> str:
+    parts = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            value = " ".join(f"{key} {inner}" for key, inner in value.items()) or "none"
+        parts.append(f"{name.replace('_', ' ')} {value}")
+    return ", ".join(parts) or "nothing to add up"
+
+
+def _finding(check: str, subject: str, result: str, detail: str) -> Finding:
+    return {"check": check, "subject": subject, "result": result, "detail": detail}

@@ -30,7 +30,8 @@ def hint_for(error: GroatError) -> str:
     if isinstance(given, str):
         return given
     if error.code in _HINTS:
-        return _HINTS[error.code]
+        known = _HINTS[error.code]
+        return "" if known in error.message else known
     if error.code == "PENDING":
         return f"groat tx wait {error.details.get('id', 'ID')}"
     if isinstance(error, Unproven):
