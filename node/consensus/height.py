@@ -13,6 +13,7 @@ import msgspec
 
 from node.consensus.committee import Committee
 from node.consensus.events import Outcome
+from node.consensus.outbox import Stop
 from node.consensus.recovery import (
     CommitRecord,
     OwnRecord,
@@ -21,7 +22,7 @@ from node.consensus.recovery import (
     ViewChangeRecord,
 )
 from node.consensus.view_change import Prepared
-from node.consensus.votes import SignedVote, Tally
+from node.consensus.votes import SignedVote, Tally, certificate_of
 from node.protocol.block import BlockHeader, CommitCertificate
 from node.protocol.messages import (
     Commit,
@@ -52,6 +53,7 @@ class OpenHeight:
     """The state of the open height. `proposal` is the block accepted in `view`, if any."""
 
     committee: Committee
+    me: bytes
     opened_ms: int | None
     view: int = 0
     proposal: bytes | None = None
@@ -76,6 +78,11 @@ class OpenHeight:
         """The height that is being decided."""
         return self.committee.height
 
+    @property
+    def is_member(self) -> bool:
+        """Whether this node votes at this height; otherwise it only watches."""
+        return self.me in self.committee
+
     def enter(self, view: int) -> None:
         """Leave all lower views: what was accepted or under way there is not voted on here."""
         self.view = view
@@ -85,12 +92,49 @@ class OpenHeight:
         self.nothing_to_build = False
 
     def saw(self, signer: bytes, view: int) -> None:
-        """Note that `signer` signed something in `view`."""
-        self.views[signer] = max(view, self.views.get(signer, 0))
+        """Note that `signer`, if it is a member, has reached `view`."""
+        if signer in self.committee:
+            self.views[signer] = max(view, self.views.get(signer, 0))
 
     def reached(self, view: int) -> int:
-        """How many members have signed something in `view` or a later one."""
+        """How many members have reached `view` or a later one."""
         return sum(1 for latest in self.views.values() if latest >= view)
+
+    def accept(self, message: PrePrepare, source: bytes) -> None:
+        """Make a checked PRE-PREPARE the proposal of its view, which is thereby entered."""
+        if message.view > self.view:
+            self.enter(message.view)
+        self.saw(message.signer, message.view)
+        self.saw(self.me, message.view)
+        for view_change in message.view_changes:
+            self.saw(view_change.signer, view_change.view)
+        candidate = self.candidate(message.header, message.transaction_hashes, source)
+        if candidate.outcome is Outcome.UNAVAILABLE:
+            candidate.outcome = None  # A new view, a new attempt.
+        self.pre_prepare = message
+        self.proposal = candidate.block_id
+
+    def add_commit(self, commit: Commit) -> None:
+        """Count a checked COMMIT: a quorum in any one view decides, whatever view we are in."""
+        self.commits.add(commit)
+        commits = self.commits.matching(commit.view, commit.block_id)
+        certificate = certificate_of(self.committee, commits)
+        if certificate is not None:
+            self.decide(certificate)
+
+    def decide(self, certificate: CommitCertificate) -> None:
+        """Take a checked certificate. Raises `Stop` if another block is certified already."""
+        if self.decided is None:
+            self.decided = certificate
+        elif self.decided.block_id != certificate.block_id:
+            raise Stop("FORK", f"two blocks are certified at height {self.height}")
+
+    def report_once(self, code: str, member: bytes) -> bool:
+        """Whether this is the first report of `code` about `member` at this height."""
+        if (code, member) in self.reported:
+            return False
+        self.reported.add((code, member))
+        return True
 
     def candidate(
         self, header: BlockHeader, transaction_hashes: tuple[bytes, ...], source: bytes

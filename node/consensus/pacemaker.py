@@ -36,7 +36,9 @@ class Pacemaker:
 
     def update(self, opened: OpenHeight, pending: bool, now_ms: int) -> list[Effect]:
         """Start, restart or cancel the timer, as the open height demands."""
-        if opened.view > 0:
+        if opened.committing or not opened.is_member:
+            wanted = False
+        elif opened.view > 0:
             wanted = opened.reached(opened.view) >= opened.committee.quorum
         else:
             wanted = pending or opened.proposal is not None

@@ -118,7 +118,7 @@ def supported_view(committee: Committee, views: Iterable[int]) -> int:
 def _check_claim(committee: Committee, message: ViewChange) -> None:
     if message.height != committee.height or message.signer not in committee:
         raise Refused("BAD_VIEW_CHANGE", "it is of another height or of a stranger")
-    if not NOTHING_PREPARED <= message.prepared_view < message.view:
+    if message.view < 1 or not NOTHING_PREPARED <= message.prepared_view < message.view:
         raise Refused("BAD_VIEW_CHANGE", "prepared in a view that was not before")
     if (message.prepared_view == NOTHING_PREPARED) != (message.prepared_block == b""):
         raise Refused("BAD_VIEW_CHANGE", "prepared view and block do not agree")

@@ -75,12 +75,17 @@ def bare(message: SignedVote) -> SignedVote:
     return message
 
 
+def says_the_same(chain: Chain, first: SignedVote, second: SignedVote) -> bool:
+    """Whether what the two signatures cover is the same."""
+    return message_digest(chain, first) == message_digest(chain, second)
+
+
 def contradicts(chain: Chain, first: SignedVote, second: SignedVote) -> bool:
     """Whether one signer said two things in the same (type, height, view)."""
     return (
         type(first) is type(second)
         and (first.signer, first.height, first.view) == (second.signer, second.height, second.view)
-        and message_digest(chain, first) != message_digest(chain, second)
+        and not says_the_same(chain, first, second)
     )
 
 
