@@ -1,0 +1,277 @@
+"""What must hold: watched at every message and every final block, and over everything at the end.
+
+The checkers know the protocol's promises and nothing of how the replica keeps them: one block a
+height, equal roots, votes that never contradict and never leave before they are on disk, every
+acknowledged transaction booked, none twice, and the books in balance.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from contracts.catalog import CONTRACTS
+from contracts.kernel.registry import audit
+from contracts.prepaid.models import CARDS
+from node import outputs as io
+from node.mempool import POOL_TRANSACTIONS_MAX
+from node.protocol.block import Receipt, vote_digest
+from node.protocol.errors import StoreFailure
+from node.protocol.genesis import Genesis
+from node.protocol.keys import is_valid
+from node.protocol.messages import (
+    Commit,
+    Dissent,
+    Message,
+    PrePrepare,
+    Prepare,
+    ViewChange,
+)
+from node.state.keyvalue import MemoryKeyValue
+from node.state.tree import StateTree
+from tests.sim.node import SimNode
+from tests.sim.story import Made
+
+VOTE_RECORDS_MAX = 400
+SCAN_MAX = 10_000
+GRAVE_ALARMS = frozenset(
+    {"EQUIVOCATION", "DISSENT", "POISON", "INADMISSIBLE", "INVALID_PROPOSAL", "DIVERGED"}
+)
+
+
+class Violation(Exception):
+    """A promise is broken. `kind` is one word for it."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Booked:
+    """Where a transaction was booked, and what came of it."""
+
+    height: int
+    receipt: Receipt
+
+
+class Checkers:
+    """Watches the honest nodes of one run; every method raises `Violation`."""
+
+    def __init__(self, genesis: Genesis, counts: Counter[str]) -> None:
+        self._genesis = genesis
+        self._chain = genesis.chain
+        self._counts = counts
+        self._blocks: dict[int, tuple[bytes, bytes]] = {0: (genesis.hash, b"")}
+        self._signed: dict[tuple[int, type[Message], int, int], object] = {}
+        self._durable: set[bytes] = set()
+        self._reported: dict[int, int] = {}
+        self.booked: dict[bytes, Booked] = {}
+
+    # ---- while it runs
+
+    def on_started(self, node: SimNode) -> None:
+        """What a node once reported as final is there after a crash."""
+        head = node.running.store.head
+        self._count(node, "starts")
+        if head.height < self._reported.get(node.number, 0):
+            raise Violation(
+                "forgotten",
+                f"{node.name} reported height {self._reported[node.number]} as final and "
+                f"restarts at {head.height}",
+            )
+        self._check_block(node, head.height, head.block_id, head.state_root)
+
+    def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
+        """No crash may leave disks on which a node cannot start."""
+        raise Violation("start refused", f"{node.name}: {failure.code} {failure}")
+
+    def on_sending(self, node: SimNode, message: Message) -> None:
+        """One's own vote: on disk first, and never against an earlier one."""
+        content: object
+        match message:
+            case Prepare() | Commit():
+                content = message.block_id
+            case PrePrepare():
+                content = message.header.id(self._chain)
+            case ViewChange():
+                content = (message.prepared_view, message.prepared_block)
+            case Dissent():
+                raise Violation("dissent", f"{node.name} disagrees at {message.height}")
+            case _:
+                return
+        if message.signer != node.public_key:
+            raise Violation("relay", f"{node.name} sends a vote that it did not sign")
+        if message.signature not in self._durable:
+            if not node.machine.vote_disk.holds_durably(message.signature):
+                raise Violation(
+                    "unsynced vote", f"{node.name} sends {type(message).__name__} before it is safe"
+                )
+            self._durable.add(message.signature)
+        place = (node.number, type(message), message.height, message.view)
+        if self._signed.setdefault(place, content) != content:
+            raise Violation(
+                "contradiction",
+                f"{node.name} signed two {type(message).__name__}s for height {message.height}, "
+                f"view {message.view}",
+            )
+        if isinstance(message, ViewChange):
+            self._counts["view changes asked for"] += 1
+
+    def on_committed(self, node: SimNode, committed: io.Committed) -> None:
+        """One block a height, the same results everywhere, no transaction twice."""
+        store = node.running.store
+        head = store.head
+        if head.height != committed.height:
+            raise Violation("order", f"{node.name} reports {committed.height} at {head.height}")
+        self._reported[node.number] = head.height
+        known = head.height in self._blocks
+        self._check_block(node, head.height, head.block_id, head.state_root)
+        if not known:
+            self._counts["blocks"] += 1
+            self._book(head.height, committed.receipts)
+            block = store.block(head.height)
+            if block is not None and block.certificate.view > 0:
+                self._counts["blocks of later views"] += 1
+        self._check_limits(node)
+
+    def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
+        """Honest nodes give each other no reason to halt, accuse or disconnect."""
+        match output:
+            case io.Halt(code, text):
+                raise Violation("halt", f"{node.name}: {code} {text}")
+            case io.PunishPeer(_, fault):
+                raise Violation("punished", f"{node.name} punishes an honest peer: {fault}")
+            case io.Alarm(code, text):
+                self._counts[f"alarms {code}"] += 1
+                if code in GRAVE_ALARMS:
+                    raise Violation("alarm", f"{node.name}: {code} {text}")
+
+    def _check_block(self, node: SimNode, height: int, block_id: bytes, root: bytes) -> None:
+        known_id, known_root = self._blocks.setdefault(height, (block_id, root))
+        if known_id != block_id:
+            raise Violation("fork", f"{node.name} has another block at height {height}")
+        if height == 0 and not known_root:
+            self._blocks[0] = (block_id, root)
+        elif known_root != root:
+            raise Violation("roots", f"{node.name} has another state root at height {height}")
+
+    def _book(self, height: int, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            self._counts["transactions booked"] += 1
+            self._counts[f"receipts {receipt.code}"] += 1
+            earlier = self.booked.setdefault(receipt.transaction_id, Booked(height, receipt))
+            if earlier.receipt is not receipt:
+                raise Violation(
+                    "executed twice",
+                    f"{receipt.transaction_id.hex()} at {earlier.height} and {height}",
+                )
+
+    def _check_limits(self, node: SimNode) -> None:
+        engine = node.running.engine
+        records = sum(1 for _ in node.machine.vote_disk.iterate(b"v", b"w"))
+        if records > VOTE_RECORDS_MAX:
+            raise Violation("limits", f"{node.name} keeps {records} vote records")
+        if len(engine.mempool) > POOL_TRANSACTIONS_MAX:
+            raise Violation("limits", f"{node.name} pools {len(engine.mempool)} transactions")
+
+    def _count(self, node: SimNode, what: str) -> None:
+        self._counts[what] += 1
+
+    # ---- at the end
+
+    def finish(
+        self,
+        nodes: Sequence[SimNode],
+        acknowledged: Sequence[bytes],
+        hopeless: set[bytes],
+        made: Mapping[bytes, Made],
+    ) -> None:
+        """Everything that can be said once all honest nodes stand at the same head."""
+        for identity in acknowledged:
+            if identity not in self.booked:
+                raise Violation("lost", f"{identity.hex()} was acknowledged and is not booked")
+        for identity in sorted(hopeless & self.booked.keys()):
+            raise Violation("impossible", f"{identity.hex()} was booked with a bad signature")
+        for node in nodes:
+            self._check_places(node)
+        first = nodes[0]
+        self._check_chain(first)
+        self._check_tree(first)
+        self._check_books(first)
+        self._check_cards(first, made)
+
+    def _check_places(self, node: SimNode) -> None:
+        """Each node can say where each booked transaction stands, and what came of it."""
+        store = node.running.store
+        for identity, booked in self.booked.items():
+            place = store.find(identity)
+            if place is None or place[0] != booked.height:
+                raise Violation("lost", f"{node.name} does not find {identity.hex()}")
+            if store.receipts(place[0])[place[1]] != booked.receipt:
+                raise Violation("receipts", f"{node.name} has another receipt in {place}")
+
+    def _check_chain(self, node: SimNode) -> None:
+        """Links, and certificates counted by the textbook: n - f of n where n = 3f + 1."""
+        store = node.running.store
+        parent = self._genesis.hash
+        members = self._genesis.validator_set.members
+        size = len(members)
+        needed = (size + (size - 1) // 3) // 2 + 1
+        for height in range(1, store.head.height + 1):
+            block = store.block(height)
+            if block is None or block.header.parent != parent:
+                raise Violation("chain", f"{node.name} has no block {height} on its parent")
+            parent = block.header.id(self._chain)
+            seals = {seal.signer: seal.signature for seal in block.certificate.seals}
+            digest = vote_digest(self._chain, "commit", height, block.certificate.view, parent)
+            good = [
+                signer
+                for signer, signature in seals.items()
+                if signer in members and is_valid(signer, digest, signature)
+            ]
+            if len(good) < needed:
+                raise Violation("certificate", f"{len(good)} of {size} sealed block {height}")
+
+    def _check_tree(self, node: SimNode) -> None:
+        """The state root is that of the records, computed anew."""
+        core = node.running
+        records = self._records(node)
+        tree = StateTree(self._genesis.tree_depth, MemoryKeyValue())
+        root = tree.update(core.executor.leaf_changes(records)).root
+        if root != core.store.head.state_root:
+            raise Violation("tree", f"{node.name}: the state root is not that of the records")
+
+    def _records(self, node: SimNode) -> dict[tuple[str, bytes], bytes | None]:
+        store = node.running.store
+        return {
+            (table.name, key): value
+            for contract in CONTRACTS.values()
+            for table in contract.tables
+            for key, value in store.scan(table.name, b"", None, SCAN_MAX)
+        }
+
+    def _check_books(self, node: SimNode) -> None:
+        for name, result in audit(CONTRACTS, node.running.store).items():
+            if result.violations:
+                raise Violation("audit", f"{name}: {result.violations[0]}")
+
+    def _check_cards(self, node: SimNode, made: Mapping[bytes, Made]) -> None:
+        """What cards say was used is what clients were told was booked, to the cent."""
+        consumed: Counter[bytes] = Counter()
+        for identity, booked in self.booked.items():
+            calls = made[identity].calls
+            if not booked.receipt.ok:
+                continue
+            details = booked.receipt.details
+            answers = details["calls"] if len(calls) > 1 else [details]
+            for (_, action, args), answer in zip(calls, answers, strict=True):
+                if action == "consume" and not answer.get("replayed"):
+                    consumed[args["card"]] += args["amt"]
+        for key, raw in node.running.store.scan(CARDS.name, b"", None, SCAN_MAX):
+            card = CARDS.decode(raw)
+            if card.consumed != consumed[key]:
+                raise Violation(
+                    "money", f"card {key.hex()}: {card.consumed} used, {consumed[key]} booked"
+                )

@@ -1,0 +1,94 @@
+"""A disk that forgets: the node's `KeyValue`, with a crash that costs what was not synced.
+
+It behaves as the log of a LevelDB does. A batch is whole or absent, since a torn one fails its
+checksum; a sync makes everything before it durable too; of the batches after the last sync, a crash
+leaves a prefix of any length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from node.state.keyvalue import MemoryKeyValue, Put, Records
+
+
+class PowerCut(Exception):
+    """The machine stopped in the middle of a write."""
+
+
+class SimDisk:
+    """One database of one machine; it outlives the machine's incarnations."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._records = MemoryKeyValue()
+        self._undo: list[list[Put]] = []
+        self._writes_left: int | None = None
+        self.lost = 0
+        self.torn = 0
+
+    def get(self, key: bytes) -> bytes | None:
+        """As `KeyValue.get`."""
+        return self._records.get(key)
+
+    def iterate(
+        self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """As `KeyValue.iterate`."""
+        return self._records.iterate(start, stop, reverse, limit)
+
+    def write(self, puts: Sequence[Put], sync: bool) -> None:
+        """As `KeyValue.write`; raises `PowerCut` where `cut_power_after` says so."""
+        if self._writes_left is not None:
+            self._writes_left -= 1
+            if self._writes_left < 0:
+                self._writes_left = None
+                if self.survives():
+                    self._apply(puts, sync)
+                raise PowerCut
+        self._apply(puts, sync)
+
+    def snapshot(self) -> Records:
+        """Itself: a simulated machine does one thing at a time."""
+        return self
+
+    def close(self) -> None:
+        """Nothing to give free."""
+
+    # ---- for the simulator
+
+    def cut_power_after(self, writes: int | None) -> None:
+        """Let `writes` more writes succeed and the machine stop in the next one; None: never."""
+        self._writes_left = writes
+
+    def survives(self) -> bool:
+        """Whether the write that a crash interrupts turns out to be whole."""
+        whole = self._chance.random() < 0.5
+        self.torn += not whole
+        return whole
+
+    def lose_power(self) -> None:
+        """Forget some or all of what was never synced."""
+        self._writes_left = None
+        kept = self._chance.randint(0, len(self._undo)) if self._undo else 0
+        self.lost += len(self._undo) - kept
+        while len(self._undo) > kept:
+            self._records.write(self._undo.pop(), sync=True)
+        self._undo.clear()
+
+    def holds_durably(self, part: bytes) -> bool:
+        """Whether some record that no crash can take away contains `part`."""
+        unsynced = {key for puts in self._undo for key, _ in puts}
+        return any(
+            part in value
+            for key, value in self._records.iterate(b"", b"\xff")
+            if key not in unsynced
+        )
+
+    def _apply(self, puts: Sequence[Put], sync: bool) -> None:
+        if sync:
+            self._undo.clear()
+        else:
+            self._undo.append([(key, self._records.get(key)) for key, _ in puts])
+        self._records.write(puts, sync)

@@ -1,0 +1,185 @@
+"""The faults of a run: what breaks, when, and for how long. Everything heals in the end.
+
+A seed draws a temper first, so that some runs are calm, some crash all the time, and some mix
+everything. Each fault ends by itself; `heal` ends all of them at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from random import Random
+
+from tests.sim.network import CALM, Network, Weather
+from tests.sim.node import SimNode
+from tests.sim.scheduler import Scheduler
+
+DOWN_MS = (30, 6_000)
+CUT_MS = (300, 7_000)
+STORM_MS = (300, 6_000)
+PAUSE_MS = (50, 4_000)
+OUTPUTS_TO_CRASH_MAX = 12
+FAULT_KINDS = ("crash", "power_cut", "partition", "one_way", "bridge", "storm", "flap", "pause")
+INTERVALS_MS = (250, 700, 1_500, 4_000)
+
+
+class Nemesis:
+    """Breaks things at random times until told to stop."""
+
+    def __init__(
+        self,
+        nodes: Sequence[SimNode],
+        network: Network,
+        scheduler: Scheduler,
+        chance: Random,
+        counts: Counter[str],
+    ) -> None:
+        self._nodes = nodes
+        self._network = network
+        self._scheduler = scheduler
+        self._chance = chance
+        self._counts = counts
+        self._over = False
+        self._weights = [chance.choice((0, 0, 1, 1, 3)) for _ in FAULT_KINDS]
+        self._interval_ms = chance.choice(INTERVALS_MS)
+        self._usual = self._weather(chance.choice((0.0, 0.0, 0.3, 1.0)))
+
+    def start(self) -> None:
+        """Begin with the weather, then with the rest."""
+        self._network.weather = self._usual
+        if any(self._weights):
+            self._next()
+
+    def heal(self) -> None:
+        """No more faults: routes open, disks and power good, nobody paused, everybody up."""
+        self._over = True
+        self._network.heal()
+        for node in self._nodes:
+            node.defuse()
+            node.machine.state_disk.cut_power_after(None)
+            node.machine.vote_disk.cut_power_after(None)
+            node.resume()
+            node.start()
+
+    def _next(self) -> None:
+        delay_ms = int(self._chance.expovariate(1 / self._interval_ms)) + 1
+        self._scheduler.after(delay_ms, self._strike)
+
+    def _strike(self) -> None:
+        if self._over:
+            return
+        kind = self._chance.choices(FAULT_KINDS, self._weights)[0]
+        self._counts[f"faults {kind}"] += 1
+        getattr(self, f"_{kind}")()
+        self._next()
+
+    def _later(self, span_ms: tuple[int, int], action: Callable[[], None]) -> None:
+        """End a fault, unless everything is healed by then."""
+        self._scheduler.after(
+            self._chance.randint(*span_ms), lambda: None if self._over else action()
+        )
+
+    # ---- machines
+
+    def _crash(self) -> None:
+        self._fell(self._chance.choice(self._nodes))
+
+    def _power_cut(self) -> None:
+        """Several machines at the same moment, perhaps all."""
+        for node in self._chance.sample(self._nodes, self._chance.randint(1, len(self._nodes))):
+            self._fell(node)
+
+    def _fell(self, node: SimNode) -> None:
+        """Stop a node between two outputs, inside one, or wherever it is."""
+        if self._chance.random() < 0.7:
+            node.crash_during_output(self._chance.randrange(OUTPUTS_TO_CRASH_MAX))
+            self._scheduler.after(400, lambda: self._notice(node))
+        else:
+            node.crash()
+        self._later(DOWN_MS, lambda: self._revive(node))
+
+    def _notice(self, node: SimNode) -> None:
+        """A node that had nothing to do when it was to crash in an output crashes now."""
+        if not self._over and node.armed:
+            node.crash()
+
+    def _revive(self, node: SimNode) -> None:
+        if node.up:
+            return
+        if self._chance.random() < 0.15:
+            disk = self._chance.choice((node.machine.state_disk, node.machine.vote_disk))
+            disk.cut_power_after(self._chance.randrange(3))
+        node.start()
+
+    def _pause(self) -> None:
+        node = self._chance.choice(self._nodes)
+        node.pause()
+        self._later(PAUSE_MS, node.resume)
+
+    # ---- routes
+
+    def _partition(self) -> None:
+        """Two groups that cannot reach each other."""
+        group = set(self._some_numbers())
+        self._cut({(a, b) for a, b in self._routes() if (a in group) != (b in group)})
+
+    def _one_way(self) -> None:
+        """One group hears the other but is not heard."""
+        group = set(self._some_numbers())
+        self._cut({(a, b) for a, b in self._routes() if a in group and b not in group})
+
+    def _bridge(self) -> None:
+        """Two groups that only one node between them can reach."""
+        numbers = [node.number for node in self._nodes]
+        self._chance.shuffle(numbers)
+        middle, *rest = numbers
+        left = set(rest[: len(rest) // 2])
+        self._cut(
+            {
+                (a, b)
+                for a, b in self._routes()
+                if middle not in (a, b) and (a in left) != (b in left)
+            }
+        )
+
+    def _flap(self) -> None:
+        """One connection breaks and is made again."""
+        routes = sorted(self._routes())
+        if routes:
+            self._network.break_off(*self._chance.choice(routes))
+
+    def _storm(self) -> None:
+        self._network.weather = self._weather(1.0)
+        self._later(STORM_MS, self._clear_up)
+
+    def _clear_up(self) -> None:
+        self._network.weather = self._usual
+
+    def _cut(self, routes: set[tuple[int, int]]) -> None:
+        """Cut routes for a while. Half the time the connections notice and break."""
+        self._network.cut |= routes
+        if self._chance.random() < 0.5:
+            for first, second in sorted(routes):
+                self._network.break_off(first, second)
+        self._later(CUT_MS, lambda: self._network.cut.difference_update(routes))
+
+    def _some_numbers(self) -> list[int]:
+        size = self._chance.randint(1, max(1, len(self._nodes) - 1))
+        return self._chance.sample([node.number for node in self._nodes], size)
+
+    def _routes(self) -> set[tuple[int, int]]:
+        numbers = [node.number for node in self._nodes]
+        return {(a, b) for a in numbers for b in numbers if a != b}
+
+    def _weather(self, badness: float) -> Weather:
+        if not badness:
+            return CALM
+        chance = self._chance
+        return Weather(
+            loss=badness * chance.choice((0.0, 0.02, 0.1, 0.3)),
+            duplication=badness * chance.choice((0.0, 0.05, 0.3)),
+            delay_ms_max=chance.choice((5, 20, 80)),
+            spike=badness * chance.choice((0.0, 0.05, 0.2)),
+            spike_ms_max=chance.choice((100, 600, 2_500)),
+            in_order=chance.random() < 0.3,
+        )

@@ -1,0 +1,398 @@
+"""A machine that runs the real core of a node: it outlives its crashes, with what its disks kept.
+
+It does the driver's work under virtual time: one input at a time, outputs one by one in order,
+waiting for the disk where an output says so. So a crash can come between any two outputs, or inside
+one: a message that reached some peers only, a synced write that turns out to be whole or absent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol, assert_never
+
+from contracts.catalog import CONTRACTS
+from node import outputs as io
+from node.admission import Verdict, examine
+from node.core import Core, open_core
+from node.protocol.encoding import sha256
+from node.protocol.errors import StoreFailure
+from node.protocol.genesis import Genesis
+from node.protocol.keys import PrivateKey
+from node.protocol.messages import Message, Transactions
+from tests.sim.disk import PowerCut, SimDisk
+from tests.sim.scheduler import Scheduler
+from tests.sim.trace import Trace, describe
+from tests.sim.world import SECRET
+
+TICK_MS = 1_000
+DISK_MS_MAX = 6
+EXAMINE_MS_MAX = 6
+INBOX_MAX = 10_000
+RESTART_AFTER_FAILED_START_MS = 200
+
+
+class Network(Protocol):
+    """What a node needs of the network."""
+
+    def send(self, source: int, targets: Sequence[int], message: Message) -> None:
+        """Send one message to some nodes."""
+
+    def peers_of(self, node: int) -> list[int]:
+        """The nodes that it is connected with."""
+
+    def dial(self, node: int, delay_ms: int = 0) -> None:
+        """Connect a node that came up with everybody else."""
+
+    def break_off(self, first: int, second: int) -> None:
+        """End a connection."""
+
+    def went_down(self, node: int) -> None:
+        """End all connections of a node."""
+
+
+class Observer(Protocol):
+    """Who watches the nodes: the checkers and the clients."""
+
+    def on_started(self, node: SimNode) -> None:
+        """A core was opened on what the disks hold."""
+
+    def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
+        """A node would not start on what its own disks hold."""
+
+    def on_sending(self, node: SimNode, message: Message) -> None:
+        """A message is about to leave."""
+
+    def on_committed(self, node: SimNode, committed: io.Committed) -> None:
+        """A block is final and stored."""
+
+    def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
+        """A client's request is answered."""
+
+    def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
+        """The engine complains."""
+
+
+@dataclass
+class Machine:
+    """What a node is made of besides its core; `clock_offset_ms` is how wrong its clock is."""
+
+    number: int
+    key: PrivateKey
+    state_disk: SimDisk
+    vote_disk: SimDisk
+    chance: Random
+    clock_offset_ms: int = 0
+
+
+class SimNode:
+    """One node: down, or up with a core."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        genesis: Genesis,
+        numbers: Mapping[bytes, int],
+        keys: Sequence[bytes],
+        scheduler: Scheduler,
+        network: Network,
+        observer: Observer,
+        trace: Trace,
+        verdicts: dict[bytes, Verdict],
+    ) -> None:
+        """`verdicts` is shared: examining is pure, so one node may spare the others the work."""
+        self.machine = machine
+        self.number = machine.number
+        self.name = f"node{machine.number}"
+        self.public_key = machine.key.public_key
+        self.core: Core | None = None
+        self.incarnation = 0
+        self.paused = False
+        self._genesis = genesis
+        self._numbers = numbers
+        self._keys = keys
+        self._scheduler = scheduler
+        self._network = network
+        self._observer = observer
+        self._trace = trace
+        self._verdicts = verdicts
+        self._inbox: deque[io.Input] = deque()
+        self._outputs: deque[io.Output] = deque()
+        self._writing: io.WriteVote | io.WriteBlock | None = None
+        self._timers: dict[int, int] = {}
+        self._last_timer = 0
+        self._fuse: int | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether a core is running, paused or not."""
+        return self.core is not None
+
+    @property
+    def running(self) -> Core:
+        """The core of a node that is up."""
+        if self.core is None:
+            raise AssertionError(f"{self.name} is down")
+        return self.core
+
+    @property
+    def height(self) -> int:
+        """The height of the head; for nodes that are up."""
+        return self.running.store.head.height
+
+    @property
+    def now_ms(self) -> int:
+        """This machine's clock."""
+        return self._scheduler.now_ms + self.machine.clock_offset_ms
+
+    # ---- life
+
+    def start(self) -> None:
+        """Open a core on what the disks hold, and join the network."""
+        if self.up:
+            return
+        self.incarnation += 1
+        machine = self.machine
+        try:
+            self.core = open_core(
+                self._genesis,
+                CONTRACTS,
+                machine.key,
+                SECRET,
+                machine.state_disk,
+                machine.vote_disk,
+            )
+        except StoreFailure as failure:
+            self._observer.on_start_refused(self, failure)
+            return
+        except PowerCut:
+            self._note("power fails while starting")
+            self._forget()
+            self._scheduler.after(RESTART_AFTER_FAILED_START_MS, self.start)
+            return
+        self._note(f"starts at height {self.height}")
+        self._observer.on_started(self)
+        self._outputs.extend(self.core.engine.start(self.now_ms))
+        self._network.dial(self.number)
+        self._later(machine.chance.randint(1, TICK_MS), self._tick)
+        self._pump()
+
+    def crash(self) -> None:
+        """Stop at once. An interrupted write turns out to be whole or absent."""
+        if not self.up:
+            return
+        writing = self._writing
+        disk = self._disk_of(writing)
+        if writing is not None and disk is not None and disk.survives():
+            self._write(writing)
+        self._note("crashes" + (f" in {type(writing).__name__}" if writing else ""))
+        self._forget()
+        self._network.went_down(self.number)
+
+    def crash_during_output(self, number: int) -> None:
+        """Crash in the `number`-th output from now on, 0 being the next."""
+        self._fuse = number
+
+    @property
+    def armed(self) -> bool:
+        """Whether a crash is due in one of the next outputs."""
+        return self._fuse is not None
+
+    def defuse(self) -> None:
+        """Take back `crash_during_output`."""
+        self._fuse = None
+
+    def pause(self) -> None:
+        """Do nothing until `resume`, like a process that was stopped; inputs wait."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self.paused = False
+        self._pump()
+
+    def _forget(self) -> None:
+        self.core = None
+        self._inbox.clear()
+        self._outputs.clear()
+        self._writing = None
+        self._timers.clear()
+        self._fuse = None
+        self.paused = False
+        self.machine.state_disk.lose_power()
+        self.machine.vote_disk.lose_power()
+
+    # ---- inputs
+
+    def feed(self, event: io.Input) -> None:
+        """Hand an input to the engine, after all that waits already."""
+        if self.up and len(self._inbox) < INBOX_MAX:
+            self._inbox.append(event)
+            self._pump()
+
+    def receive(self, source: int, message: Message) -> None:
+        """A message arrived; transactions are examined before the engine sees them."""
+        peer = self._keys[source]
+        if isinstance(message, Transactions):
+            self.examine(message.raws, peer, 0)
+        else:
+            self.feed(io.PeerMessage(peer, message))
+
+    def examine(self, raws: Sequence[bytes], origin: bytes | None, request: int) -> None:
+        """Check raw transactions as the verifier process does, in a little while."""
+        if not self.up:
+            return
+        if request == 0:
+            mempool = self.running.engine.mempool
+            raws = [raw for raw in raws if sha256(b"\x00" + raw) not in mempool]
+        if raws:
+            items = tuple((raw, self._verdict(raw)) for raw in raws)
+            delay_ms = self.machine.chance.randint(1, EXAMINE_MS_MAX)
+            self._later(delay_ms, lambda: self.feed(io.Examined(items, origin, request)))
+
+    def _verdict(self, raw: bytes) -> Verdict:
+        verdict = self._verdicts.get(raw)
+        if verdict is None:
+            verdict = examine(self._genesis.chain, self.running.opener, raw)
+            self._verdicts[raw] = verdict
+        return verdict
+
+    def _tick(self) -> None:
+        self.feed(io.Tick())
+        self._later(TICK_MS, self._tick)
+
+    def _later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        """Perform `action`, unless this incarnation is over by then."""
+        incarnation = self.incarnation
+
+        def perform() -> None:
+            if self.up and self.incarnation == incarnation:
+                action()
+
+        self._scheduler.after(delay_ms, perform)
+
+    # ---- outputs
+
+    def _pump(self) -> None:
+        """Perform what is due, then take the next input, until the disk or nothing is waited for."""
+        while self.core is not None and self._writing is None and not self.paused:
+            if self._outputs:
+                self._perform_next()
+            elif self._inbox:
+                event = self._inbox.popleft()
+                self._outputs.extend(self.core.engine.handle(event, self.now_ms))
+            else:
+                return
+
+    def _perform_next(self) -> None:
+        output = self._outputs.popleft()
+        if self._fuse is not None:
+            self._fuse -= 1
+            if self._fuse < 0:
+                self._perform_in_part(output)
+                self.crash()
+                return
+        self._perform(output)
+
+    def _perform_in_part(self, output: io.Output) -> None:
+        """Do as much of an output as a crash in the middle of it leaves done."""
+        match output:
+            case io.WriteVote() | io.WriteBlock():
+                self._writing = output
+            case io.SendToAll(message):
+                peers = self._network.peers_of(self.number)
+                self._send([peer for peer in peers if self.machine.chance.random() < 0.5], message)
+            case _ if self.machine.chance.random() < 0.5:
+                self._perform(output)
+            case _:
+                pass
+
+    def _perform(self, output: io.Output) -> None:
+        match output:
+            case io.WriteVote() | io.WriteBlock():
+                self._writing = output
+                delay_ms = self.machine.chance.randint(1, DISK_MS_MAX)
+                self._later(delay_ms, lambda: self._finish_write(output))
+            case io.TrimVotes(below_height):
+                self.running.votes.trim(below_height)
+            case io.SendTo(peer, message):
+                if self._numbers[peer] in self._network.peers_of(self.number):
+                    self._send([self._numbers[peer]], message)
+            case io.SendToAll(message):
+                self._send(self._network.peers_of(self.number), message)
+            case io.Gossip(transactions):
+                message = Transactions(tuple(raw for _, raw in transactions))
+                self._send(self._network.peers_of(self.number), message)
+            case io.Verify(raws, origin):
+                self.examine(raws, origin, 0)
+            case io.SetTimer(token, delay_ms):
+                self._set_timer(token, delay_ms)
+            case io.CancelTimer(token):
+                self._timers.pop(token, None)
+            case io.PunishPeer(peer, _):
+                self._note(f"punishes {self._name_of(peer)}: {output.fault}")
+                self._network.break_off(self.number, self._numbers[peer])
+                self._observer.on_trouble(self, output)
+            case io.Submitted():
+                self._observer.on_submitted(self, output)
+            case io.Committed(height, receipts):
+                self._note(f"committed {height}: {[receipt.code for receipt in receipts]}")
+                self._observer.on_committed(self, output)
+            case io.Alarm(code, text) | io.Halt(code, text):
+                self._note(f"{type(output).__name__} {code}: {text}")
+                self._observer.on_trouble(self, output)
+            case _:
+                assert_never(output)
+
+    def _send(self, targets: Sequence[int], message: Message) -> None:
+        self._observer.on_sending(self, message)
+        names = " ".join(f"node{target}" for target in targets) or "nobody"
+        self._note(f"→ {names}: {describe(message)}")
+        self._network.send(self.number, targets, message)
+
+    def _finish_write(self, output: io.WriteVote | io.WriteBlock) -> None:
+        self._writing = None
+        self._write(output)
+        self._note(f"wrote {type(output).__name__} {output.height}")
+        if isinstance(output, io.WriteBlock):
+            core = self.running
+            core.store.adopt(output.batch)
+            written = io.BlockWritten(output.height)
+            self._outputs.extend(core.engine.handle(written, self.now_ms))
+        self._pump()
+
+    def _write(self, output: io.WriteVote | io.WriteBlock) -> None:
+        match output:
+            case io.WriteVote(height, record):
+                self.running.votes.append(record, height)
+            case io.WriteBlock(_, batch):
+                self.running.store.write(batch)
+
+    def _disk_of(self, output: io.WriteVote | io.WriteBlock | None) -> SimDisk | None:
+        match output:
+            case io.WriteVote():
+                return self.machine.vote_disk
+            case io.WriteBlock():
+                return self.machine.state_disk
+            case None:
+                return None
+
+    def _set_timer(self, token: int, delay_ms: int) -> None:
+        self._last_timer += 1
+        armed = self._last_timer
+        self._timers[token] = armed
+
+        def elapse() -> None:
+            if self._timers.get(token) == armed:
+                del self._timers[token]
+                self.feed(io.TimerElapsed(token))
+
+        self._later(delay_ms, elapse)
+
+    def _name_of(self, peer: bytes) -> str:
+        return f"node{self._numbers[peer]}"
+
+    def _note(self, what: str) -> None:
+        self._trace.note(self._scheduler.now_ms, self.name, what)

@@ -1,0 +1,267 @@
+"""One run: a seed, a network, faults, clients; then peace, in which everything must settle.
+
+`run_seed(seed)` is a pure function: equal seeds give equal digests, in any process. The faulty
+phase asks for safety only. Then all routes are open and nodes come up (in some runs all but as
+many as may be dead), and within bounded virtual time all that is valid must be settled, a probe
+sent to one node must be booked by all, and the latecomers must catch up.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from types import SimpleNamespace
+from unittest.mock import patch
+
+from node import outputs as io
+from node.admission import Verdict
+from node.protocol import sealing
+from node.protocol.errors import StoreFailure
+from node.protocol.messages import Message
+from tests.sim.checkers import Checkers, Violation
+from tests.sim.disk import SimDisk
+from tests.sim.nemesis import Nemesis
+from tests.sim.network import Network
+from tests.sim.node import Machine, SimNode
+from tests.sim.scheduler import Scheduler, Storm
+from tests.sim.story import Story
+from tests.sim.trace import Trace
+from tests.sim.workload import Workload
+from tests.sim.world import Shape, found, key_of
+
+SIZES = {4: 12, 1: 1, 5: 2, 7: 2}
+FAULTY_MS = (4_000, 18_000)
+BURST_PAUSE_MS = (300, 1_000, 2_500)
+SKEW_MS_MAX = 500
+SETTLE_MS_MAX = 90_000
+PROBE_MS_MAX = 15_000
+LEAD_MS = 60_000
+
+
+@dataclass
+class Result:
+    """What a run came to. `violation` is empty where all promises held."""
+
+    seed: int
+    size: int
+    violation: str = ""
+    kind: str = ""
+    digest: str = ""
+    virtual_ms: int = 0
+    settle_ms: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+def run_seed(seed: int, sink: Callable[[str], None] | None = None) -> Result:
+    """Run one seed; `sink` gets the story line by line."""
+    # The only chance that the node draws for itself is in sealing, which only clients do here.
+    drawn = SimpleNamespace(token_bytes=Random(f"{seed}/seals").randbytes)
+    with patch.object(sealing, "secrets", drawn):
+        return Simulation(seed, sink).run()
+
+
+class Simulation:
+    """Everything of one run, wired together."""
+
+    def __init__(self, seed: int, sink: Callable[[str], None] | None = None) -> None:
+        chance = Random(f"{seed}/shape")
+        size = chance.choices(list(SIZES), list(SIZES.values()))[0]
+        shape = _shape(size, chance)
+        genesis = found(shape)
+        self.result = Result(seed, size)
+        counts = self.result.counts
+        start_ms = genesis.created_ms + LEAD_MS
+        self._chance = chance
+        self._genesis = genesis
+        self._scheduler = Scheduler(start_ms)
+        self._start_ms = start_ms
+        self._trace = Trace(start_ms, sink)
+        self._network = Network(
+            size,
+            self._scheduler,
+            Random(f"{seed}/network"),
+            counts,
+            lambda to, source, message: self._nodes[to].receive(source, message),
+            self._notify,
+            lambda number: self._nodes[number].up,
+        )
+        self.checkers = Checkers(genesis, counts)
+        self._nodes = self._make_nodes(seed)
+        self._workload = Workload(
+            Story(genesis, Random(f"{seed}/story")),
+            self._nodes,
+            self._scheduler,
+            Random(f"{seed}/clients"),
+            counts,
+        )
+        self._nemesis = Nemesis(
+            self._nodes, self._network, self._scheduler, Random(f"{seed}/faults"), counts
+        )
+
+    def _make_nodes(self, seed: int) -> list[SimNode]:
+        keys = self._genesis.validator_set.members
+        numbers = {key: number for number, key in enumerate(keys)}
+        verdicts: dict[bytes, Verdict] = {}
+        nodes = []
+        for number in range(len(keys)):
+            disk_chance = Random(f"{seed}/disk{number}")
+            machine = Machine(
+                number,
+                key_of(f"node{number}"),
+                SimDisk(disk_chance),
+                SimDisk(disk_chance),
+                Random(f"{seed}/node{number}"),
+                self._chance.randint(-SKEW_MS_MAX, SKEW_MS_MAX),
+            )
+            nodes.append(
+                SimNode(
+                    machine,
+                    self._genesis,
+                    numbers,
+                    keys,
+                    self._scheduler,
+                    self._network,
+                    self,
+                    self._trace,
+                    verdicts,
+                )
+            )
+        return nodes
+
+    def run(self) -> Result:
+        """All phases; never raises."""
+        result = self.result
+        try:
+            self._go_through()
+        except Violation as violation:
+            result.kind, result.violation = violation.kind, str(violation)
+        except Storm as storm:
+            result.kind, result.violation = "storm", str(storm)
+        except Exception as error:  # noqa: BLE001 - whatever a node raises is a finding
+            result.kind = "crash"
+            result.violation = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+        for node in self._nodes:
+            for disk in (node.machine.state_disk, node.machine.vote_disk):
+                result.counts["unsynced writes lost"] += disk.lost
+                result.counts["synced writes torn"] += disk.torn
+        result.digest = self._trace.digest
+        result.virtual_ms = self._scheduler.now_ms - self._start_ms
+        result.counts["events"] = self._scheduler.events
+        return result
+
+    # ---- phases
+
+    def _go_through(self) -> None:
+        chance = self._chance
+        faulty_ms = chance.randint(*FAULTY_MS)
+        for node in self._nodes:
+            self._scheduler.after(chance.randint(0, 300), node.start)
+        self._scheduler.after(400, self._nemesis.start)
+        self._workload.start(self._start_ms + faulty_ms, chance.choice(BURST_PAUSE_MS))
+        self._scheduler.run_until(self._start_ms + faulty_ms)
+        self._note("peace")
+        self._nemesis.heal()
+        self._workload.be_patient()
+        absent = self._send_some_away()
+        healed_ms = self._scheduler.now_ms
+        self._await("settled", SETTLE_MS_MAX, self._is_settled)
+        self.result.settle_ms = self._scheduler.now_ms - healed_ms
+        probe = self._workload.probe()
+        self._await("probed", PROBE_MS_MAX, lambda: self._is_booked_by_all(probe))
+        if absent:
+            for node in absent:
+                node.start()
+            self._await("caught up", SETTLE_MS_MAX, self._is_settled)
+        self.checkers.finish(
+            self._nodes,
+            list(self._workload.acknowledged),
+            self._workload.hopeless,
+            self._workload.made,
+        )
+
+    def _send_some_away(self) -> Sequence[SimNode]:
+        """In some runs as many nodes as may be dead stay down until everything has settled."""
+        dead_max = self._genesis.validator_set.dead_max
+        if self._chance.random() < 0.6 or not dead_max:
+            return ()
+        absent = self._chance.sample(self._nodes, dead_max)
+        for node in absent:
+            node.crash()
+        self.result.counts["settled with nodes down"] += 1
+        return absent
+
+    def _await(self, what: str, within_ms: int, holds: Callable[[], bool]) -> None:
+        deadline_ms = self._scheduler.now_ms + within_ms
+        if not self._scheduler.run_until(deadline_ms, holds):
+            raise Violation("liveness", f"not {what} after {within_ms} ms: {self._state()}")
+        self._note(what)
+
+    def _is_settled(self) -> bool:
+        nodes = [node for node in self._nodes if node.up]
+        head = nodes[0].running.store.head.block_id
+        return (
+            self._workload.settled
+            and all(node.running.store.head.block_id == head for node in nodes)
+            and not any(len(node.running.engine.mempool) for node in nodes)
+        )
+
+    def _is_booked_by_all(self, identity: bytes) -> bool:
+        nodes = [node for node in self._nodes if node.up]
+        return all(node.running.store.find(identity) is not None for node in nodes)
+
+    def _state(self) -> str:
+        """Where everybody stands, for the report of a run that does not settle."""
+        heads = ", ".join(
+            f"{node.name} {node.height} ({len(node.running.engine.mempool)} pooled)"
+            for node in self._nodes
+            if node.up
+        )
+        return f"{heads}; {len(self._workload.waiting)} clients wait"
+
+    def _notify(self, number: int, peer: int, connected: bool) -> None:
+        event = io.PeerConnected if connected else io.PeerDisconnected
+        node = self._nodes[number]
+        self._trace.note(
+            self._scheduler.now_ms, node.name, f"{event.__name__[4:].lower()} node{peer}"
+        )
+        node.feed(event(self._nodes[peer].public_key))
+
+    def _note(self, what: str) -> None:
+        self._trace.note(self._scheduler.now_ms, "*", what)
+
+    # ---- as the nodes' observer
+
+    def on_started(self, node: SimNode) -> None:
+        """See `Observer`."""
+        self.checkers.on_started(node)
+
+    def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
+        """See `Observer`."""
+        self.checkers.on_start_refused(node, failure)
+
+    def on_sending(self, node: SimNode, message: Message) -> None:
+        """See `Observer`."""
+        self.checkers.on_sending(node, message)
+
+    def on_committed(self, node: SimNode, committed: io.Committed) -> None:
+        """See `Observer`."""
+        self.checkers.on_committed(node, committed)
+        self._workload.on_committed(node, committed.receipts)
+
+    def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
+        """See `Observer`."""
+        self._workload.on_submitted(node, submitted)
+
+    def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
+        """See `Observer`."""
+        self.checkers.on_trouble(node, output)
+
+
+def _shape(size: int, chance: Random) -> Shape:
+    """Timeouts are short; the preset number is mostly the one that PBFT needs anyway."""
+    base_ms = chance.choice((250, 500, 1_000))
+    more_than = chance.choice((0, 0, size // 2, size - 1)) if size > 1 else 0
+    return Shape(size, more_than, base_ms, 4 * base_ms)

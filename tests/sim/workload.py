@@ -1,0 +1,176 @@
+"""The clients: they send the story's transactions to nodes, wait, repeat themselves, and remember.
+
+A transaction is acknowledged when a node that the client spoke to reports it as final. A client
+without an answer sends the same bytes again, to any node; once the faults are over it does so only
+if no node that promised to settle its transaction has kept running.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from node import outputs as io
+from node.protocol.block import Receipt
+from tests.sim.node import SimNode
+from tests.sim.scheduler import Scheduler
+from tests.sim.story import Made, Story
+
+LATENCY_MS_MAX = 10
+RETRY_MS = (600, 4_000)
+BURST_MAX = 6
+EXPIRED_FOR_SURE_MS = 3_000
+PROMISES = ("PENDING", "KNOWN")
+TRANSIENT = ("MEMPOOL_FULL", "SENDER_LIMIT")
+
+
+@dataclass
+class Order:
+    """One transaction on its way: whom its client spoke to, and who promised what."""
+
+    made: Made
+    contacted: set[int] = field(default_factory=set)
+    promised: dict[int, int] = field(default_factory=dict)
+    refused: str = ""
+
+
+class Workload:
+    """All clients of a run."""
+
+    def __init__(
+        self,
+        story: Story,
+        nodes: Sequence[SimNode],
+        scheduler: Scheduler,
+        chance: Random,
+        counts: Counter[str],
+    ) -> None:
+        self._story = story
+        self._nodes = nodes
+        self._scheduler = scheduler
+        self._chance = chance
+        self._counts = counts
+        self._requests: dict[int, bytes] = {}
+        self._patient = False
+        self._until_ms = 0
+        self.waiting: dict[bytes, Order] = {}
+        self.acknowledged: dict[bytes, Order] = {}
+        self.hopeless: set[bytes] = set()
+        self.made: dict[bytes, Made] = {}
+
+    def start(self, until_ms: int, pause_ms_max: int) -> None:
+        """Send bursts of transactions until `until_ms`."""
+        self._until_ms = until_ms
+        for made in self._story.opening(self._scheduler.now_ms):
+            self.send(made)
+        self._scheduler.after(
+            800, lambda: [self.send(m) for m in self._story.admission(self._scheduler.now_ms)] and None
+        )
+        self._scheduler.after(1_500, lambda: self._burst(pause_ms_max))
+
+    def be_patient(self) -> None:
+        """From now on leave transactions to the nodes that promised to settle them."""
+        self._patient = True
+
+    def probe(self) -> bytes:
+        """One more good transaction, sent to one node; its id."""
+        made = self._story.probe(self._scheduler.now_ms)
+        self.send(made)
+        return made.transaction.id
+
+    def send(self, made: Made) -> None:
+        """Send one transaction, now and then to several nodes at once."""
+        identity = made.transaction.id
+        self._counts["transactions sent"] += 1
+        if made.hopeless:
+            self.hopeless.add(identity)
+        self.made.setdefault(identity, made)
+        order = self.waiting.setdefault(identity, Order(made))
+        copies = self._chance.choice((1, 1, 1, 1, 2, 3))
+        for node in self._chance.sample(self._nodes, min(copies, len(self._nodes))):
+            self._submit(order, made, node)
+        self._retry_later(order)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nobody waits for anything that can still come."""
+        now_ms = self._scheduler.now_ms
+        return all(self._is_over(order, now_ms) for order in self.waiting.values())
+
+    # ---- what nodes say
+
+    def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
+        """A node answers a submission."""
+        identity = self._requests.pop(submitted.request)
+        order = self.waiting.get(identity)
+        if order is None:
+            return
+        code = submitted.results[0].code
+        self._counts[f"answers {code}"] += 1
+        if code in PROMISES:
+            order.promised[node.number] = node.incarnation
+        elif code == "COMMITTED":
+            self._acknowledge(identity)
+        elif code not in TRANSIENT:
+            order.refused = code
+
+    def on_committed(self, node: SimNode, receipts: Sequence[Receipt]) -> None:
+        """A node reports a block as final to the clients that wait at it."""
+        for receipt in receipts:
+            order = self.waiting.get(receipt.transaction_id)
+            if order is not None and node.number in order.contacted:
+                self._story.learn(order.made, receipt)
+                self._acknowledge(receipt.transaction_id)
+
+    def _acknowledge(self, identity: bytes) -> None:
+        self._counts["transactions acknowledged"] += 1
+        self.acknowledged[identity] = self.waiting.pop(identity)
+
+    # ---- sending
+
+    def _burst(self, pause_ms_max: int) -> None:
+        now_ms = self._scheduler.now_ms
+        if now_ms >= self._until_ms:
+            return
+        for _ in range(self._chance.randint(1, BURST_MAX)):
+            for made in self._story.next(now_ms):
+                self.send(made)
+        self._scheduler.after(
+            self._chance.randint(50, pause_ms_max), lambda: self._burst(pause_ms_max)
+        )
+
+    def _submit(self, order: Order, made: Made, node: SimNode) -> None:
+        order.contacted.add(node.number)
+        request = len(self.made) * 1_000 + len(self._requests) + 1
+        while request in self._requests:
+            request += 1
+        self._requests[request] = made.transaction.id
+        delay_ms = self._chance.randint(1, LATENCY_MS_MAX)
+        raws = (made.transaction.raw,)
+        self._scheduler.after(delay_ms, lambda: node.examine(raws, None, request))
+
+    def _retry_later(self, order: Order) -> None:
+        self._scheduler.after(self._chance.randint(*RETRY_MS), lambda: self._retry(order))
+
+    def _retry(self, order: Order) -> None:
+        if order.made.transaction.id not in self.waiting or order.refused:
+            return
+        if not (self._patient and self._is_promised(order)):
+            running = [node for node in self._nodes if node.up]
+            if running:
+                self._counts["transactions sent again"] += 1
+                self._submit(order, order.made, self._chance.choice(running))
+        self._retry_later(order)
+
+    def _is_promised(self, order: Order) -> bool:
+        return any(
+            node.up and order.promised.get(node.number) == node.incarnation for node in self._nodes
+        )
+
+    def _is_over(self, order: Order, now_ms: int) -> bool:
+        """Whether it was refused by all, or can be in no block any more."""
+        if order.refused and not order.promised:
+            return True
+        return order.made.transaction.body.valid_until + EXPIRED_FOR_SURE_MS < now_ms
