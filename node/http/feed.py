@@ -7,6 +7,8 @@ stored blocks at its own pace from its own position, so that a slow one costs no
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from node.http.service import NodeService
 from node.protocol.errors import Refused
@@ -21,8 +23,13 @@ class Feed:
         self._service = service
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self.closing = False
+        self._closed = asyncio.Event()
         self.listeners = 0
+
+    @property
+    def closing(self) -> bool:
+        """Whether the end has come."""
+        return self._closed.is_set()
 
     def start(self) -> None:
         """Begin to listen to the node."""
@@ -30,7 +37,7 @@ class Feed:
 
     async def stop(self) -> None:
         """Wake everyone for the last time."""
-        self.closing = True
+        self._closed.set()
         self._moved.set()
         if self._task is not None:
             self._task.cancel()
@@ -57,6 +64,17 @@ class Feed:
         except TimeoutError:
             return False
         return True
+
+    async def until_closing(self, wait: Coroutine[Any, Any, object]) -> None:
+        """Wait for `wait`, but not beyond the end; what it raises goes up."""
+        waiting, closing = asyncio.ensure_future(wait), asyncio.ensure_future(self._closed.wait())
+        try:
+            done, _ = await asyncio.wait((waiting, closing), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            closing.cancel()
+        if waiting in done:
+            waiting.result()
 
     async def _listen(self) -> None:
         heights = self._service.subscribe()

@@ -59,7 +59,7 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
         named = None if identity is None else identity.hex()
         return problem(result.code, result.message, path, id=named)
     if ask.params["wait"] == "commit":
-        await ask.service.wait_committed(identity, ask.params["timeout"])
+        await _wait(ask, identity, ask.params["timeout"])
     view = ask.service.query.transaction(identity, viewer)
     if view is not None:
         return reply(view)
@@ -76,7 +76,7 @@ async def _submit_batch(ask: Ask, raws: Sequence[bytes]) -> web.Response:
             return reply({"items": [{"id": one, "code": "RECEIVED"} for one in received]}, 202)
     results = await _admit(ask, raws)
     if ask.params["wait"] == "commit":
-        await _wait_all(ask, results)
+        await ask.shared.feed.until_closing(_wait_all(ask, results))
     items = [_item(ask, result) for result in results]
     overloaded = any(STATUS_OF.get(result.code) == OVERLOADED for result in results)
     if overloaded and not any(result.code in ACCEPTED_CODES for result in results):
@@ -91,6 +91,10 @@ async def _admit(ask: Ask, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
         if result.code == "PENDING" and result.transaction_id is not None:
             ask.shared.remember(result.transaction_id)
     return results
+
+
+async def _wait(ask: Ask, identity: bytes, timeout_s: float) -> None:
+    await ask.shared.feed.until_closing(ask.service.wait_committed(identity, timeout_s))
 
 
 async def _wait_all(ask: Ask, results: Sequence[SubmitResult]) -> None:
@@ -121,7 +125,7 @@ async def get_transaction(ask: Ask) -> web.Response:
     identity = hex_bytes(ask.segment("id"), "id", ID_BYTES)
     viewer = ask.viewer()
     if ask.params["wait"] > 0:
-        await ask.service.wait_committed(identity, ask.params["wait"])
+        await _wait(ask, identity, ask.params["wait"])
     query = ask.service.query
     view = query.transaction(identity, viewer, ask.params["prove"])
     return reply(view if view is not None else _unfinished(ask, identity))

@@ -46,9 +46,9 @@ class HttpServer:
         """`port` 0 lets the system choose; `address` tells which after `start`."""
         self._host, self._port = host, port
         self._connections_max = connections_max
-        self._app = create_app(service, rate_limit)
+        self.app = create_app(service, rate_limit)
         self._runner = web.AppRunner(
-            self._app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+            self.app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
         )
         self._listener: asyncio.Server | None = None
 
@@ -90,7 +90,7 @@ class HttpServer:
     def _protocol(self) -> asyncio.Protocol:
         server = self._runner.server
         assert server is not None
-        metrics = self._app[SHARED].metrics
+        metrics = self.app[SHARED].metrics
         if len(server.connections) >= self._connections_max:
             metrics.turned_away.inc()
             return _TurnedAway()

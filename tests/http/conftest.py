@@ -22,6 +22,7 @@ class Api:
         self.world = service.world
         self.tokens: dict[bytes, str] = {}
         self.headers: Any = {}
+        self.streams: list[aiohttp.ClientResponse] = []
 
     async def ask(
         self, method: str, path: str, status: int, reader: PrivateKey | None = None, **options: Any
@@ -100,5 +101,8 @@ async def api(world: World) -> AsyncIterator[Api]:
     server = HttpServer(service, "127.0.0.1", 0)
     await server.start()
     async with aiohttp.ClientSession() as http:
-        yield Api(service, server, http)
+        api = Api(service, server, http)
+        yield api
+        for stream in api.streams:
+            stream.close()
     await server.stop()

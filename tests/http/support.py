@@ -39,7 +39,7 @@ from node.state.store import Store
 from tests.protocol.support import EPOCH_SECRET, MEMBERS, genesis_content, key
 
 BANK, REGULATOR, MERCHANT = key(30), key(31), key(32)
-HOLDER, OTHER, STRANGER = key(33), key(34), key(35)
+HOLDER, OTHER, STRANGER, ADMIN = key(33), key(34), key(35), key(36)
 SHOP, CARD = b"S" * 16, b"C" * 16
 BLOCK_MS = 1_000
 LIFETIME_MS = 300_000
@@ -49,13 +49,14 @@ _EPHEMERAL = EphemeralKey(key(40))
 
 
 def genesis() -> Genesis:
-    """Four validators, a bank, a regulator, a merchant and two holders; clear calls allowed."""
+    """Four validators, staff, a merchant and two holders; clear calls are allowed."""
     people = {
         "bank": (BANK, ["bank"]),
         "regulator": (REGULATOR, ["regulator"]),
         "merchant": (MERCHANT, ["merchant"]),
         "holder": (HOLDER, ["holder"]),
         "other": (OTHER, ["holder"]),
+        "admin": (ADMIN, ["admin"]),
     }
     content = genesis_content()
     content["identities"] = [
@@ -160,7 +161,7 @@ class World:
     def open_shop(self, sealed: bool = False) -> tuple[Transaction, ...]:
         """Merchant, approval and a card with 100.00 on it, a block each; the transactions."""
         filing = {"merchant": SHOP, "name": "gym", "custodian": BANK.public_key}
-        terms = {
+        terms: dict[str, Any] = {
             "card": CARD,
             "merchant": SHOP,
             "holder_pub": HOLDER.public_key,
@@ -204,6 +205,7 @@ class Service:
         self.capacity = 1_000
         self.failed: list[FailedCheck] = []
         self.submissions = 0
+        self.submitted = asyncio.Event()
         self._queues: list[asyncio.Queue[int]] = []
         self._moved = asyncio.Event()
 
@@ -220,7 +222,9 @@ class Service:
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[Verdict]:
         self.submissions += 1
-        return [self._submit(raw) for raw in raws]
+        verdicts = [self._submit(raw) for raw in raws]
+        self.submitted.set()
+        return verdicts
 
     def _submit(self, raw: bytes) -> Verdict:
         try:
