@@ -115,9 +115,10 @@ class World:
             )
         )
 
-    def advance(self, duration_ms: int) -> None:
+    def advance(self, duration_ms: int) -> World:
         """Let time pass."""
         self.time_ms += duration_ms
+        return self
 
     def send(
         self,
