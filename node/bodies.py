@@ -19,12 +19,15 @@ FETCHED_MAX = 4 * BLOCK_TRANSACTIONS_MAX
 
 
 class Waiting(msgspec.Struct):
-    """A proposal whose execution waits for transactions."""
+    """A proposal whose execution waits for transactions.
+
+    It holds those that are here already: the mempool may drop one of them meanwhile.
+    """
 
     header: BlockHeader
     hashes: tuple[bytes, ...]
+    found: dict[bytes, Candidate]
     missing: set[bytes]
-    asked: int
 
 
 class Bodies:
@@ -42,7 +45,12 @@ class Bodies:
 
     def find(self, content_hash: bytes) -> Candidate | None:
         """The candidate with this hash, wherever it is kept."""
-        return self._kept.get(content_hash) or self._find_pooled(content_hash)
+        waiting = self._waiting
+        return (
+            self._kept.get(content_hash)
+            or (waiting.found.get(content_hash) if waiting is not None else None)
+            or self._find_pooled(content_hash)
+        )
 
     def resolve(self, hashes: Sequence[bytes]) -> tuple[Candidate, ...] | None:
         """All candidates of a proposal in order, or None if one is missing."""
@@ -57,23 +65,30 @@ class Bodies:
 
     def wait(self, header: BlockHeader, hashes: Sequence[bytes]) -> None:
         """Remember a proposal that cannot be executed yet; it replaces an earlier one."""
-        missing = {content_hash for content_hash in hashes if self.find(content_hash) is None}
-        self._waiting = Waiting(header, tuple(hashes), missing, 0)
+        waiting = Waiting(header, tuple(hashes), {}, set())
+        for content_hash in hashes:
+            candidate = self.find(content_hash)
+            if candidate is None:
+                waiting.missing.add(content_hash)
+            else:
+                waiting.found[content_hash] = candidate
+        self._waiting = waiting
 
     def arrived(self, candidate: Candidate) -> bool:
         """Note a candidate; True if it was missing from the waiting proposal."""
         waiting = self._waiting
         if waiting is None or candidate.content_hash not in waiting.missing:
             return False
-        self._kept[candidate.content_hash] = candidate
+        waiting.found[candidate.content_hash] = candidate
         waiting.missing.discard(candidate.content_hash)
         return True
 
     def take_complete(self) -> Waiting | None:
-        """The waiting proposal, once nothing is missing; it waits no longer."""
+        """The waiting proposal, once nothing is missing: its transactions are all kept now."""
         if self._waiting is None or self._waiting.missing:
             return None
         complete, self._waiting = self._waiting, None
+        self._kept.update(complete.found)
         return complete
 
     def requests(self) -> list[TransactionRequest]:

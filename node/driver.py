@@ -89,15 +89,27 @@ class Driver:
     async def run(self) -> None:
         """Feed the engine until stopped; re-raises what broke in any of the tasks."""
         await self._perform_all(self._engine.start(now_ms()))
-        async with asyncio.TaskGroup() as tasks:
-            background = [tasks.create_task(self._examine_loop()), tasks.create_task(self._tick())]
-            try:
-                while (event := await self._inbox.get()) is not None and self.halt is None:
-                    await self._perform_all(self._engine.handle(event, now_ms()))
-            finally:
-                for task in background:
-                    task.cancel()
+        feeding = asyncio.create_task(self._feed_loop())
+        helpers = [
+            asyncio.create_task(self._examine_loop()),
+            asyncio.create_task(self._tick()),
+            asyncio.create_task(self._transport.failure()),
+        ]
+        done, _ = await asyncio.wait([feeding, *helpers], return_when=asyncio.FIRST_COMPLETED)
+        for task in (feeding, *helpers):
+            task.cancel()
         self._disk.shutdown(wait=True)
+        for task in done:
+            failure = task.result()
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def _feed_loop(self) -> None:
+        while self.halt is None:
+            event = await self._inbox.get()
+            if event is None:
+                return
+            await self._perform_all(self._engine.handle(event, now_ms()))
 
     def stop(self) -> None:
         """End `run` after the inputs that wait already."""

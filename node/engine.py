@@ -11,23 +11,22 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
-from contracts.kernel.registry import Contract
+from contracts.kernel.registry import Contract, roles_of
 from node import outputs as io
 from node.admission import Candidate, Verdict, admit
 from node.bodies import Bodies
 from node.consensus import events as consensus
 from node.consensus.replica import Replica
+from node.evidence import EvidenceBook
 from node.execution import BlockResult, Executor, Inadmissible, Poison
-from node.importer import Diverged, Importer, matches
+from node.importer import Diverged, Importer
 from node.mempool import Mempool
 from node.net import catch_up
 from node.net.catch_up import CatchUp, answer_request
+from node.proposals import Proposals
 from node.protocol.block import (
-    BLOCK_BYTES_MAX,
-    BLOCK_VERSION,
     BlockHeader,
     CertifiedBlock,
-    CommitCertificate,
 )
 from node.protocol.encoding import Codec, Record, encode
 from node.protocol.errors import PeerFault, Refused
@@ -36,21 +35,20 @@ from node.protocol.messages import (
     BATCH_TRANSACTIONS_MAX,
     BlockRange,
     BlockRequest,
+    ConsensusMessage,
     Dissent,
     Evidence,
     Head,
     Message,
     TransactionRequest,
     Transactions,
+    in_batches,
 )
 from node.protocol.validators import ValidatorSet
 from node.state.store import Store
 
 FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
-EVIDENCE_MAX = 1_000
 DISSENT_HEIGHTS_MAX = 1_000
-RANGE_BYTES_MAX = BLOCK_BYTES_MAX
-RESULTS_MAX = 8
 
 
 class VoteEntry(Record, frozen=True):
@@ -92,14 +90,13 @@ class Engine:
         self.mempool = Mempool()
         self._bodies = Bodies(self.mempool.get)
         self._bodies.keep(restored)
-        self._results: dict[bytes, BlockResult] = {}
+        self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
         self._writing: tuple[CertifiedBlock, BlockResult] | None = None
-        self._persisted_bodies: set[bytes] = set()
         self._peers: dict[bytes, None] = {}
         self._pending = False
         self._now_ms = 0
         self._out: list[io.Output] = []
-        self.evidence: dict[bytes, Evidence] = {}
+        self._evidence = EvidenceBook(self._chain)
         self.dissents: dict[int, dict[bytes, Dissent]] = {}
         self.halted = False
 
@@ -166,14 +163,14 @@ class Engine:
             case Head(height):
                 self._follow(self._catch_up.on_head_hint(peer, height, self._now_ms))
             case Evidence():
-                pass  # each node keeps what it has seen itself; a claim of others proves nothing
+                self._evidence.offer(message)
             case _:
                 self._consensus(consensus.MessageReceived(peer, message))
 
     def _serve_transactions(self, peer: bytes, hashes: Sequence[bytes]) -> None:
         found = [c.transaction.raw for c in map(self._bodies.find, hashes) if c is not None]
-        if found:
-            self._emit(io.SendTo(peer, Transactions(tuple(found))))
+        for batch in in_batches(found):
+            self._emit(io.SendTo(peer, batch))
 
     # ---- transactions
 
@@ -182,7 +179,7 @@ class Engine:
     ) -> None:
         results, fresh = [], []
         for raw, verdict in items:
-            result, added = self._admit(raw, verdict)
+            result, added = self._admit(raw, verdict, origin)
             results.append(result)
             if added is not None:
                 fresh.append((added.content_hash, raw))
@@ -193,7 +190,9 @@ class Engine:
             self._emit(io.Submitted(request, tuple(results)))
         self._execute_if_complete()
 
-    def _admit(self, raw: bytes, verdict: Verdict) -> tuple[io.SubmitResult, Candidate | None]:
+    def _admit(
+        self, raw: bytes, verdict: Verdict, origin: bytes | None
+    ) -> tuple[io.SubmitResult, Candidate | None]:
         """Take one examined transaction; the answer to its sender, and whether it was new."""
         try:
             candidate = admit(self._chain, self._contracts, raw, verdict)
@@ -201,6 +200,9 @@ class Engine:
             self._bodies.arrived(candidate)
             if self._store.find(transaction_id) is not None:
                 return io.SubmitResult(transaction_id, "COMMITTED", "it is final already"), None
+            if origin is None and not roles_of(self._store, candidate.transaction.body.sender):
+                # Whoever is not registered could only fill blocks with failed receipts.
+                raise Refused("UNAUTHORIZED", "the sender's key is not registered on this chain")
             if not self.mempool.add(candidate, self._now_ms):
                 return io.SubmitResult(transaction_id, "KNOWN", "it waits already"), None
         except Refused as refusal:
@@ -209,7 +211,7 @@ class Engine:
 
     def _update_pending(self) -> None:
         """Tell the replica when transactions start or cease to wait: it arms its timer by that."""
-        pending = len(self.mempool) > 0 and self._writing is None
+        pending = len(self.mempool) > 0
         if pending != self._pending and not self.halted:
             self._pending = pending
             self._consensus(consensus.PendingChanged(pending))
@@ -236,8 +238,8 @@ class Engine:
                 return self._build(effect)
             case consensus.ExecuteProposal(header, hashes, peer):
                 return self._execute_or_wait(header, hashes, peer)
-            case consensus.CommitBlock(header, hashes, certificate):
-                self._commit(header, certificate)
+            case consensus.CommitBlock():
+                self._commit(effect)
             case consensus.SetTimer(token, delay_ms):
                 self._emit(io.SetTimer(token, delay_ms))
             case consensus.CancelTimer(token):
@@ -265,45 +267,15 @@ class Engine:
 
     def _persist(self, effect: consensus.Persist) -> None:
         """The vote log keeps a proposal's body with the first record that promises to serve it."""
-        raws: tuple[bytes, ...] = ()
-        block_id = effect.block_id
-        if block_id is not None and block_id not in self._persisted_bodies:
-            raws = _raws(self._results[block_id])
-            self._persisted_bodies.add(block_id)
+        raws = self._proposals.body_to_persist(effect.block_id) if effect.block_id else ()
         height = self._store.head.height + 1
         self._emit(io.WriteVote(height, encode(VoteEntry(effect.record, raws))))
 
     def _build(self, request: consensus.BuildProposal) -> consensus.Event:
-        """A fresh proposal of what waits, executed; no header where there is nothing to order."""
-        head = self._store.head
         time_ms = max(self._now_ms, self._head_time_ms + 1)
-        dropped: list[Candidate] = []
-
-        def on_poison(poison: Poison) -> None:
-            dropped.append(poison.candidate)
-            self._emit(io.Alarm("POISON", f"left out of block {request.height}: {poison}"))
-
-        result = self._executor.build_block(
-            request.height, time_ms, self.mempool.round_robin(), on_poison
-        )
-        for candidate in dropped:
-            self.mempool.quarantine(candidate)
-        if not result.candidates and not request.allow_empty:
-            return consensus.ProposalBuilt(request.height, request.view, None, ())
-        header = BlockHeader(
-            BLOCK_VERSION,
-            request.height,
-            time_ms,
-            head.block_id,
-            result.transactions_root,
-            result.receipts_root,
-            result.state_root,
-            result.next_validators.hash,
-            self._public_key,
-        )
-        self._remember(header, result)
-        hashes = tuple(candidate.content_hash for candidate in result.candidates)
-        return consensus.ProposalBuilt(request.height, request.view, header, hashes)
+        built = self._proposals.build(request, self._store.head.block_id, time_ms)
+        self._raise_alarms()
+        return built
 
     def _execute_or_wait(
         self, header: BlockHeader, hashes: Sequence[bytes], peer: bytes
@@ -314,58 +286,38 @@ class Engine:
             for request in self._bodies.requests():
                 self._emit(io.SendTo(peer, request))
             return None
-        return self._execute(header, candidates)
-
-    def _execute(self, header: BlockHeader, candidates: Sequence[Candidate]) -> consensus.Event:
-        block_id = header.id(self._chain)
-        outcome = consensus.ProposalExecuted
-        cached = self._results.get(block_id)
-        if cached is not None:
-            return outcome(block_id, consensus.Outcome.MATCHES)
-        try:
-            result = self._executor.execute_block(header.height, header.time_ms, candidates)
-        except Inadmissible as refusal:
-            self._emit(io.Alarm("INADMISSIBLE", f"proposal {header.height}: {refusal.code}"))
-            return outcome(block_id, consensus.Outcome.INVALID)
-        except Poison as poison:
-            self.mempool.quarantine(poison.candidate)
-            self._emit(io.Alarm("POISON", f"proposal {header.height}: {poison}"))
-            return outcome(block_id, consensus.Outcome.UNAVAILABLE)
-        if header.transactions_root != result.transactions_root:
-            return outcome(block_id, consensus.Outcome.INVALID)
-        if not matches(header, result):
-            return outcome(block_id, consensus.Outcome.DIFFERS, result.state_root)
-        self._remember(header, result)
-        return outcome(block_id, consensus.Outcome.MATCHES)
+        executed = self._proposals.execute(header, candidates)
+        self._raise_alarms()
+        return executed
 
     def _execute_if_complete(self) -> None:
         complete = self._bodies.take_complete()
-        if complete is None:
-            return
-        candidates = self._bodies.resolve(complete.hashes)
-        if candidates is None:
-            raise AssertionError("a complete proposal lacks a transaction")
-        self._consensus(self._execute(complete.header, candidates))
+        if complete is not None:
+            answer = self._execute_or_wait(complete.header, complete.hashes, self._public_key)
+            if answer is None:
+                raise AssertionError("a complete proposal lacks a transaction")
+            self._consensus(answer)
 
-    def _remember(self, header: BlockHeader, result: BlockResult) -> None:
-        """Keep the result for the commit, and its transactions for whoever asks."""
-        self._results[header.id(self._chain)] = result
-        while len(self._results) > RESULTS_MAX:
-            del self._results[next(iter(self._results))]
-        self._bodies.keep(result.candidates)
+    def _raise_alarms(self) -> None:
+        self._out += self._proposals.alarms
+        self._proposals.alarms.clear()
 
     def _forward_pending(self) -> None:
         oldest = self.mempool.oldest(FORWARD_TRANSACTIONS_MAX)
-        if oldest:
-            self._emit(io.SendToAll(Transactions(tuple(c.transaction.raw for c in oldest))))
+        for batch in in_batches(candidate.transaction.raw for candidate in oldest):
+            self._emit(io.SendToAll(batch))
 
     # ---- final blocks
 
-    def _commit(self, header: BlockHeader, certificate: CommitCertificate) -> None:
-        result = self._results.get(certificate.block_id)
-        if result is None:
-            raise AssertionError("the replica committed a block that was not executed here")
-        self._write(CertifiedBlock(header, _raws(result), certificate), result)
+    def _commit(self, commit: consensus.CommitBlock) -> None:
+        result = self._proposals.result(commit.header, commit.transaction_hashes)
+        if result is not None:
+            self._write(CertifiedBlock(commit.header, result.raws, commit.certificate), result)
+        elif self._peers:
+            actions = self._catch_up.on_head_hint(
+                self._rotate_peer(), commit.header.height, self._now_ms, urgent=True
+            )
+            self._follow(actions)
 
     def _write(self, block: CertifiedBlock, result: BlockResult) -> None:
         if self._writing is not None:
@@ -383,9 +335,8 @@ class Engine:
         self._writing = None
         for receipt in result.receipts:
             self.mempool.remove(receipt.transaction_id)
-        self._results.clear()
+        self._proposals.clear()
         self._bodies.clear()
-        self._persisted_bodies.clear()
         self._emit(io.Committed(height, result.receipts))
         self._validators = result.next_validators
         self._consensus(
@@ -462,11 +413,16 @@ class Engine:
 
     # ---- what operators see
 
-    def _report_evidence(self, first: Message, second: Message) -> None:
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """Pairs of contradicting messages, seen here or proved by a peer."""
+        return self._evidence.items
+
+    def _report_evidence(self, first: ConsensusMessage, second: ConsensusMessage) -> None:
         item = Evidence(encode(first), encode(second))
-        if len(self.evidence) < EVIDENCE_MAX:
-            self.evidence.setdefault(encode(item), item)
-        self._emit(io.Alarm("EQUIVOCATION", "a member signed two contradicting messages"))
+        if self._evidence.offer(item):
+            self._emit(io.SendToAll(item))
+            self._emit(io.Alarm("EQUIVOCATION", "a member contradicts itself: see /v1/evidence"))
 
     def _report_dissent(self, dissent: Dissent) -> None:
         self.dissents.setdefault(dissent.height, {})[dissent.signer] = dissent
@@ -477,7 +433,3 @@ class Engine:
     def _halt(self, code: str, message: str) -> None:
         self.halted = True
         self._emit(io.Halt(code, message))
-
-
-def _raws(result: BlockResult) -> tuple[bytes, ...]:
-    return tuple(candidate.transaction.raw for candidate in result.candidates)

@@ -71,6 +71,11 @@ class BlockResult(msgspec.Struct, frozen=True):
     state_root: bytes
     next_validators: ValidatorSet
 
+    @property
+    def raws(self) -> tuple[bytes, ...]:
+        """The transactions as they stand in the block."""
+        return tuple(candidate.transaction.raw for candidate in self.candidates)
+
 
 class Poison(Exception):
     """Executing this candidate raised something that is not a rejection: a bug."""

@@ -118,7 +118,7 @@ class Records:
         value = self._store.get(name, key)
         if value is not None:
             self._check_readable(name, value, viewer)
-        elif private and viewer.public_key is None:
+        elif private and not viewer.roles:
             raise _hidden(viewer)
         elif not prove:
             raise Refused("NOT_FOUND", _ABSENT)

@@ -190,7 +190,7 @@ class LiveService:
         """Pairs of contradicting signed messages."""
         return [
             {"first": item.first.hex(), "second": item.second.hex()}
-            for item in self._engine.evidence.values()
+            for item in self._engine.evidence
         ]
 
     def confirmations(self, height: int) -> Mapping[str, Any]:

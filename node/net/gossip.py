@@ -9,13 +9,17 @@ is worth passing on is decided by the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from node.protocol.messages import BATCH_TRANSACTIONS_MAX, Message, Transactions
+from node.protocol.messages import (
+    BATCH_BYTES_MAX,
+    BATCH_TRANSACTIONS_MAX,
+    Message,
+    in_batches,
+)
 
 FLUSH_AFTER_S = 0.004
-BATCH_BYTES_MAX = 512 * 1024
 KNOWN_HASHES_MAX = 32_768
 
 Pair = tuple[bytes, bytes]
@@ -57,20 +61,6 @@ class KnownHashes:
         self._young.add(content_hash)
 
 
-def batches(raws: Iterable[bytes]) -> Iterator[Transactions]:
-    """`raws` in order, in messages within the limits of count and bytes."""
-    batch: list[bytes] = []
-    size = 0
-    for raw in raws:
-        if batch and (len(batch) >= BATCH_TRANSACTIONS_MAX or size + len(raw) > BATCH_BYTES_MAX):
-            yield Transactions(tuple(batch))
-            batch, size = [], 0
-        batch.append(raw)
-        size += len(raw)
-    if batch:
-        yield Transactions(tuple(batch))
-
-
 class TransactionGossip:
     """Batches transactions for all connected peers. Pairs are (content hash, raw bytes)."""
 
@@ -107,7 +97,7 @@ class TransactionGossip:
 
     def forward(self, raws: Sequence[bytes]) -> None:
         """Send to every peer at once, whatever it is thought to know."""
-        for message in batches(raws):
+        for message in in_batches(raws):
             self._sender.multicast(self._sender.connected, message)
 
     def forget(self, peer: bytes) -> None:
@@ -130,7 +120,7 @@ class TransactionGossip:
                     lacking.append(raw)
             groups.setdefault(tuple(lacking), []).append(peer)
         for raws, peers in groups.items():
-            for message in batches(raws):
+            for message in in_batches(raws):
                 self._sender.multicast(peers, message)
 
     def _known_by(self, peer: bytes) -> KnownHashes:

@@ -7,6 +7,7 @@ the connection they came over. Who may send what, and when, is decided by consen
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -28,6 +29,7 @@ from node.protocol.transaction import TRANSACTION_BYTES_MAX, Hash, Height, Publi
 from node.protocol.validators import VALIDATORS_MAX
 
 BATCH_TRANSACTIONS_MAX = 250
+BATCH_BYTES_MAX = 512 * 1024
 BLOCK_RANGE_MAX = 64
 MESSAGE_BYTES_MAX = BLOCK_BYTES_MAX + (2 << 20)
 VOTE_BYTES_MAX = 1_024
@@ -203,6 +205,20 @@ def decode_message(raw: bytes) -> Message:
 def encode_message(message: Message) -> bytes:
     """Canonical bytes of one message."""
     return encode(message)
+
+
+def in_batches(raws: Iterable[bytes]) -> Iterator[Transactions]:
+    """Raw transactions in order, in messages within the limits of count and bytes."""
+    batch: list[bytes] = []
+    size = 0
+    for raw in raws:
+        if batch and (len(batch) >= BATCH_TRANSACTIONS_MAX or size + len(raw) > BATCH_BYTES_MAX):
+            yield Transactions(tuple(batch))
+            batch, size = [], 0
+        batch.append(raw)
+        size += len(raw)
+    if batch:
+        yield Transactions(tuple(batch))
 
 
 def message_digest(chain: Chain, message: ConsensusMessage) -> bytes:
