@@ -29,6 +29,7 @@ from node.protocol.messages import (
     ViewChange,
 )
 from node.state.keyvalue import MemoryKeyValue
+from node.state.store import Store
 from node.state.tree import StateTree
 from tests.sim.node import SimNode
 from tests.sim.story import Made
@@ -63,7 +64,8 @@ class Checkers:
         self._genesis = genesis
         self._chain = genesis.chain
         self._counts = counts
-        self._blocks: dict[int, tuple[bytes, bytes]] = {0: (genesis.hash, b"")}
+        self._blocks: dict[int, tuple[bytes, bytes]] = {}
+        self._booked_height = 0
         self._signed: dict[tuple[int, type[Message], int, int], object] = {}
         self._durable: set[bytes] = set()
         self._reported: dict[int, int] = {}
@@ -74,14 +76,14 @@ class Checkers:
     def on_started(self, node: SimNode) -> None:
         """What a node once reported as final is there after a crash."""
         head = node.running.store.head
-        self._count(node, "starts")
+        self._counts["starts"] += 1
         if head.height < self._reported.get(node.number, 0):
             raise Violation(
                 "forgotten",
                 f"{node.name} reported height {self._reported[node.number]} as final and "
                 f"restarts at {head.height}",
             )
-        self._check_block(node, head.height, head.block_id, head.state_root)
+        self._check_head(node)
 
     def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
         """No crash may leave disks on which a node cannot start."""
@@ -126,14 +128,7 @@ class Checkers:
         if head.height != committed.height:
             raise Violation("order", f"{node.name} reports {committed.height} at {head.height}")
         self._reported[node.number] = head.height
-        known = head.height in self._blocks
-        self._check_block(node, head.height, head.block_id, head.state_root)
-        if not known:
-            self._counts["blocks"] += 1
-            self._book(head.height, committed.receipts)
-            block = store.block(head.height)
-            if block is not None and block.certificate.view > 0:
-                self._counts["blocks of later views"] += 1
+        self._check_head(node)
         self._check_limits(node)
 
     def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
@@ -148,17 +143,28 @@ class Checkers:
                 if code in GRAVE_ALARMS:
                     raise Violation("alarm", f"{node.name}: {code} {text}")
 
-    def _check_block(self, node: SimNode, height: int, block_id: bytes, root: bytes) -> None:
-        known_id, known_root = self._blocks.setdefault(height, (block_id, root))
-        if known_id != block_id:
-            raise Violation("fork", f"{node.name} has another block at height {height}")
-        if height == 0 and not known_root:
-            self._blocks[0] = (block_id, root)
-        elif known_root != root:
-            raise Violation("roots", f"{node.name} has another state root at height {height}")
+    def _check_head(self, node: SimNode) -> None:
+        """A node's head is everybody's block of that height, with the same state."""
+        store = node.running.store
+        head = store.head
+        known_id, known_root = self._blocks.setdefault(
+            head.height, (head.block_id, head.state_root)
+        )
+        if known_id != head.block_id:
+            raise Violation("fork", f"{node.name} has another block at height {head.height}")
+        if known_root != head.state_root:
+            raise Violation("roots", f"{node.name} has another state root at {head.height}")
+        while self._booked_height < head.height:
+            self._booked_height += 1
+            self._book(store, self._booked_height)
 
-    def _book(self, height: int, receipts: Sequence[Receipt]) -> None:
-        for receipt in receipts:
+    def _book(self, store: Store, height: int) -> None:
+        """Note a block that no node had before."""
+        self._counts["blocks"] += 1
+        block = store.block(height)
+        if block is not None and block.certificate.view > 0:
+            self._counts["blocks of later views"] += 1
+        for receipt in store.receipts(height):
             self._counts["transactions booked"] += 1
             self._counts[f"receipts {receipt.code}"] += 1
             earlier = self.booked.setdefault(receipt.transaction_id, Booked(height, receipt))
@@ -175,9 +181,6 @@ class Checkers:
             raise Violation("limits", f"{node.name} keeps {records} vote records")
         if len(engine.mempool) > POOL_TRANSACTIONS_MAX:
             raise Violation("limits", f"{node.name} pools {len(engine.mempool)} transactions")
-
-    def _count(self, node: SimNode, what: str) -> None:
-        self._counts[what] += 1
 
     # ---- at the end
 

@@ -316,7 +316,7 @@ class SimNode:
                 delay_ms = self.machine.chance.randint(1, DISK_MS_MAX)
                 self._later(delay_ms, lambda: self._finish_write(output))
             case io.TrimVotes(below_height):
-                self.running.votes.trim(below_height)
+                self._trim(below_height)
             case io.SendTo(peer, message):
                 if self._numbers[peer] in self._network.peers_of(self.number):
                     self._send([self._numbers[peer]], message)
@@ -352,9 +352,19 @@ class SimNode:
         self._note(f"→ {names}: {describe(message)}")
         self._network.send(self.number, targets, message)
 
+    def _trim(self, below_height: int) -> None:
+        try:
+            self.running.votes.trim(below_height)
+        except PowerCut:
+            self.crash()
+
     def _finish_write(self, output: io.WriteVote | io.WriteBlock) -> None:
         self._writing = None
-        self._write(output)
+        try:
+            self._write(output)
+        except PowerCut:
+            self.crash()
+            return
         self._note(f"wrote {type(output).__name__} {output.height}")
         if isinstance(output, io.WriteBlock):
             core = self.running
