@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -27,7 +28,8 @@ from client.errors import (
 
 ANSWER_BYTES_MAX = 64 << 20
 CONNECT_SECONDS = 2.0
-ATTEMPT_SECONDS = 5.0
+ATTEMPT_SECONDS = 3.0
+ATTEMPT_SECONDS_MIN = 0.5
 DISTRUST_SECONDS = 5.0
 RETRY_AFTER_SECONDS_MAX = 5.0
 CONNECTIONS_MAX = 512
@@ -105,25 +107,30 @@ class Connection:
         body: bytes | Json | None = None,
         headers: Mapping[str, str] | None = None,
         wait_seconds: float = 0.0,
+        deadline: float | None = None,
     ) -> Answer:
         """The first usable answer of any node, or of `url` alone.
 
-        `wait_seconds` is how long the node itself may hold the request. Raises `Rejected` and its
-        kin for a refusal, `Overloaded`, `NoQuorum`, or `Unreachable` with each node's reason.
+        `wait_seconds` is how long the node itself may hold the request; `deadline` (monotonic) ends
+        the whole search. Raises `Rejected` and its kin for a refusal, `Overloaded`, `NoQuorum`, or
+        `Unreachable` with each node's reason.
         """
-        faults: list[str] = []
+        faults: dict[str, list[str]] = {}
         busy: ClientError | None = None
         for node in [url] if url else self.order():
+            patience = self._attempt_seconds + wait_seconds
+            if deadline is not None:
+                patience = min(patience, max(deadline - time.monotonic(), ATTEMPT_SECONDS_MIN))
             try:
-                return await self._ask_one(node, method, path, query, body, headers, wait_seconds)
+                return await self._ask_one(node, method, path, query, body, headers, patience)
             except NodeFault as fault:
                 self.distrust(node)
-                faults.append(f"{node}: {fault}")
+                faults.setdefault(str(fault), []).append(node)
             except (Overloaded, NoQuorum) as error:
                 busy = error
         if busy is not None:
             raise busy
-        raise Unreachable("UNREACHABLE", "no node answers: " + "; ".join(faults))
+        raise Unreachable("UNREACHABLE", _no_answer(faults))
 
     async def _ask_one(
         self,
@@ -133,7 +140,7 @@ class Connection:
         query: Mapping[str, str] | None,
         body: bytes | Json | None,
         headers: Mapping[str, str] | None,
-        wait_seconds: float,
+        patience: float,
     ) -> Answer:
         sent = dict(headers or {})
         content = json.dumps(body).encode() if isinstance(body, dict) else body
@@ -142,7 +149,7 @@ class Connection:
             sent.setdefault("Content-Type", kind)
         try:
             async with (
-                asyncio.timeout(self._attempt_seconds + wait_seconds),
+                asyncio.timeout(patience),
                 self.session.request(
                     method,
                     url + path,
@@ -205,7 +212,13 @@ def _retry_seconds(text: str | None) -> float:
         return 1.0
 
 
+def _no_answer(faults: Mapping[str, Sequence[str]]) -> str:
+    reasons = [f"{reason} ({', '.join(nodes)})" for reason, nodes in faults.items()]
+    return "no node answers: " + "; ".join(reasons)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"cannot connect ({error.os_error.strerror or 'refused'})"
+        number = error.os_error.errno
+        return os.strerror(number) if number else "cannot connect"
     return str(error) or type(error).__name__

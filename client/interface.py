@@ -44,7 +44,7 @@ def find(interface: Schema, kind: str, contract: str, name: str) -> Operation:
     operations = _contract(interface, contract).get(kind, {})
     found = operations.get(name)
     if found is None:
-        raise Refused("NOT_FOUND", f"{contract} has no such {kind}; it has {_list(operations)}")
+        raise Refused("NOT_FOUND", f"{contract} has no {name}; its {kind} are {_list(operations)}")
     rests_on = found.get("rests_on")
     return Operation(
         contract,
@@ -80,7 +80,7 @@ def fields(operation: Operation) -> list[dict[str, Any]]:
             "field": f"--{name}",
             "type": _type_name(schema),
             "needed": name in required,
-            "default": schema.get("default"),
+            "default": schema.get("default", ""),
             "doc": schema.get("description", ""),
         }
         for name, schema in operation.schema.get("properties", {}).items()

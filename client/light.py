@@ -21,10 +21,8 @@ from node.protocol.block import BlockHeader, CommitCertificate, check_certificat
 from node.protocol.encoding import Codec
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.genesis import Genesis
-from node.protocol.json_view import bytes_from_json, integer_from_json
 from node.protocol.proofs import (
-    HASH_BYTES,
-    ListProof,
+    list_proof_codec,
     state_proof_codec,
     verify_path,
     verify_state_proof,
@@ -198,16 +196,9 @@ def check_state(
         raise Unproven(refusal.code, refusal.message) from None
 
 
-def check_receipt(header: BlockHeader, leaf: bytes, path: object) -> None:
-    """Raise `Unproven` unless `path`, as JSON shows a list proof, leads to the receipts root."""
+def check_receipt(header: BlockHeader, leaf: bytes, path: bytes) -> None:
+    """Raise `Unproven` unless `path` leads from the leaf hash to the receipts root."""
     try:
-        if not isinstance(path, dict):
-            raise Refused("BAD_PROOF", "there is no path")
-        proof = ListProof(
-            integer_from_json(path.get("index"), "index"),
-            integer_from_json(path.get("length"), "length"),
-            tuple(bytes_from_json(one, "path", HASH_BYTES) for one in path.get("path", ())),
-        )
-        verify_path(header.receipts_root, leaf, proof)
-    except (Refused, TypeError) as error:
-        raise Unproven("BAD_PROOF", str(error)) from None
+        verify_path(header.receipts_root, leaf, list_proof_codec.decode(path))
+    except Refused as refusal:
+        raise Unproven(refusal.code, refusal.message) from None

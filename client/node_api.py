@@ -49,7 +49,7 @@ from node.protocol.transaction import (
 )
 
 VALID_FOR_MS = 5 * 60 * 1000
-WAIT_SLICE_SECONDS = 5.0
+WAIT_SLICE_SECONDS = 2.0
 SUBMIT_SECONDS = 15.0
 BATCH_MAX = 500
 BATCH_TYPE = "application/x-groat-batch"
@@ -171,7 +171,9 @@ class NodeApi:
         while True:
             slice_seconds = max(0.0, min(deadline - time.monotonic(), WAIT_SLICE_SECONDS))
             try:
-                outcome = await self.outcome(transaction_id, wait_seconds=slice_seconds)
+                outcome = await self.outcome(
+                    transaction_id, wait_seconds=slice_seconds, deadline=deadline
+                )
             except NotFound:
                 outcome = Outcome(identity, "unknown")
             except (Overloaded, NoQuorum):
@@ -191,11 +193,19 @@ class NodeApi:
         *,
         viewer: PrivateKey | None = None,
         wait_seconds: float = 0.0,
+        deadline: float | None = None,
     ) -> Outcome:
         """What the network knows of a transaction now; raises `NotFound` if nothing."""
         query = {"wait": f"{wait_seconds:.3f}"} if wait_seconds else None
         path = f"/v1/transactions/{transaction_id.hex()}"
-        answer = await self.ask("GET", path, query=query, viewer=viewer, wait_seconds=wait_seconds)
+        answer = await self.ask(
+            "GET",
+            path,
+            query=query,
+            viewer=viewer,
+            wait_seconds=wait_seconds,
+            deadline=deadline,
+        )
         return parse_outcome(transaction_id.hex(), answer.body)
 
     async def simulate(self, transaction: Transaction) -> Outcome:
@@ -221,11 +231,18 @@ class NodeApi:
         body: bytes | Json | None = None,
         viewer: PrivateKey | None = None,
         wait_seconds: float = 0.0,
+        deadline: float | None = None,
     ) -> Answer:
         """Any resource, with fail-over; as `viewer` through a session that opens by itself."""
         if viewer is None:
             return await self.connection.ask(
-                method, path, url=url, query=query, body=body, wait_seconds=wait_seconds
+                method,
+                path,
+                url=url,
+                query=query,
+                body=body,
+                wait_seconds=wait_seconds,
+                deadline=deadline,
             )
         faults: list[str] = []
         for node in [url] if url else self.connection.order():
@@ -317,7 +334,12 @@ class NodeApi:
                 query["timeout"] = f"{hold:.3f}"
             try:
                 answer = await self.connection.ask(
-                    "POST", "/v1/transactions", query=query, body=transaction.raw, wait_seconds=hold
+                    "POST",
+                    "/v1/transactions",
+                    query=query,
+                    body=transaction.raw,
+                    wait_seconds=hold,
+                    deadline=deadline,
                 )
                 return parse_outcome(transaction.id.hex(), answer.body)
             except Overloaded as error:

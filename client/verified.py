@@ -102,7 +102,7 @@ class VerifiedReader:
         header = await self.certified(proof, answer.url)
         private = _bytes(proof.get("private_hash"), answer.url)
         leaf = public_receipt_hash(transaction_id, str(receipt.get("code")), private)
-        check_receipt(header, leaf, proof.get("receipt_path"))
+        check_receipt(header, leaf, _bytes(proof.get("receipt_path"), answer.url))
         return header
 
     async def query(

@@ -166,7 +166,9 @@ def _print_help(session: Session, operation: Operation) -> None:
     print(operation.doc)
     if operation.roles:
         print(f"For: {', '.join(operation.roles)}.")
-    session.out.table(fields(operation), ("field", "type", "needed", "default", "doc"))
+    rows = fields(operation)
+    columns = ["field", "type", "needed", "default", "doc"]
+    session.out.table(rows, [one for one in columns if any(row[one] for row in rows)])
     print(session.context.get_help())
 
 

@@ -10,6 +10,7 @@ import typer
 from client.cli.calls import TIMEOUT_DEFAULT, TimeoutOption, print_outcome
 from client.cli.session import Session, command
 from client.errors import ClientError, NoQuorum, NotFound, Unreachable
+from client.local import LocalNetwork, State
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import bytes_from_json, time_to_json, to_json
 
@@ -44,8 +45,8 @@ async def status(session: Session) -> None:
     """Each node's view of the chain, and how many failures the network survives."""
     async with session.api() as api:
         answers = await api.statuses()
-    names = _names(session)
-    rows = [_status_row(names.get(url, url), answer) for url, answer in answers.items()]
+    names = {endpoint.http_url: endpoint.name for endpoint in session.folder.endpoints}
+    rows = [_status_row(session, names.get(url, url), one) for url, one in answers.items()]
     alive = [answer for answer in answers.values() if isinstance(answer, dict)]
     columns = ("node", "state", "height", "block", "state_root", "view", "peers", "waiting")
     genesis = session.folder.genesis
@@ -168,13 +169,28 @@ async def decode(
         outcome = await api.outcome(_identity(source), viewer=viewer)
     if not outcome.final:
         raise NotFound("NOT_FOUND", f"{source} is not final, and only its sender has its bytes")
-    session.out.record(outcome.view)
+    view = outcome.view
+    if session.out.for_people:
+        view = {**view, "calls": [_readable(one) for one in view.get("calls", [])]}
+    session.out.record(view)
 
 
-def _status_row(name: str, answer: dict[str, Any] | ClientError) -> dict[str, Any]:
+def _readable(call: dict[str, Any]) -> dict[str, Any]:
+    """A call without the ciphertext around it."""
+    shown = ("kind", "epoch", "contract", "action", "args", "hidden")
+    return {name: call[name] for name in shown if name in call}
+
+
+def _status_row(
+    session: Session, name: str, answer: dict[str, Any] | ClientError
+) -> dict[str, Any]:
     if not isinstance(answer, dict):
-        return {"node": name, "state": "unreachable", "reason": answer.message}
-    failed = [f"{one.get('component')}: {one.get('reason')}" for one in answer["failed_checks"]]
+        local = {one.name: one.state for one in LocalNetwork(session.folder).nodes}
+        process = local.get(name, State.RUNNING)
+        state = "unreachable" if process is State.RUNNING else str(process)
+        return {"node": name, "state": state, "reason": answer.message}
+    checks = answer.get("failed_checks") or []
+    failed = [f"{one.get('component')}: {one.get('reason')}" for one in checks]
     return {
         "node": name,
         "state": "; ".join(failed) or "ready",
@@ -190,10 +206,6 @@ def _status_row(name: str, answer: dict[str, Any] | ClientError) -> dict[str, An
 
 def _short(digest: object) -> str | None:
     return f"{digest[:12]}…" if isinstance(digest, str) else None
-
-
-def _names(session: Session) -> dict[str, str]:
-    return {endpoint.http_url: endpoint.name for endpoint in session.folder.endpoints}
 
 
 def _identity(text: str) -> bytes:

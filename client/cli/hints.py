@@ -12,7 +12,7 @@ _HINTS = {
     "NO_KEY": "groat key list",
     "NO_NODE": "groat net status",
     "UNREACHABLE": "groat net status",
-    "NO_QUORUM": "groat status",
+    "NO_QUORUM": "groat net start",
     "NODE_ENDED": "groat net logs",
     "NODE_SILENT": "groat net logs",
     "TX_EXPIRED": "send it again as a new transaction",

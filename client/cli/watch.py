@@ -43,7 +43,7 @@ async def watch(
     seen = 0
     async with session.api() as api:
         async for event in api.events(kinds=wanted, after=after, contract=contract, viewer=viewer):
-            row = {"id": event.id, "type": event.kind, **event.data, "cursor": event.id}
+            row = {"cursor": event.id, "type": event.kind, **event.data}
             session.out.line(row, _line(event.id, event.kind, event.data))
             seen += 1
             if seen == count:
