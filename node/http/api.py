@@ -59,7 +59,10 @@ def create_app(service: NodeService, rate_limit: RateLimit | None = None) -> web
     app = web.Application(middlewares=[_counted(shared), _explained, _limited(rate_limit)])
     app[SHARED] = shared
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, _handler(route, shared))
+        handler = _handler(route, shared)
+        app.router.add_route(route.method, route.path, handler)
+        if route.method == "GET" and route.answer_type != events.STREAM_TYPE:
+            app.router.add_route("HEAD", route.path, handler)
     app.on_response_prepare.append(_secure)
     app.cleanup_ctx.append(_feeding)
     app.on_shutdown.append(_close_streams)

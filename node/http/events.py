@@ -109,7 +109,7 @@ async def _run(stream: _Stream) -> None:
     try:
         await stream.run()
     except Refused as refusal:
-        await stream.send("error", {"code": refusal.code, "message": refusal.message})
+        await stream.send("refused", {"code": refusal.code, "message": refusal.message})
     except (TimeoutError, ConnectionError):
         pass  # the client does not read, or is gone
 

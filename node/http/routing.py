@@ -62,6 +62,7 @@ class Shared:
         self.sessions = Sessions(service.query.chain, service.public_key, service.now_ms)
         self.feed = Feed(service)
         self.metrics = NodeMetrics(service)
+        self.metrics.streams.set_function(lambda: self.feed.listeners)
         self.openapi: Mapping[str, Any] = {}
         self._submitted: dict[bytes, int] = {}
         self._background: set[asyncio.Task[Any]] = set()

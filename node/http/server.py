@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -125,8 +125,8 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what aiohttp could not parse, or what escaped the application."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun; it cannot be another one")
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionError("the client is gone, or has the beginning of another answer")
         if status == 400:
             self._metrics.malformed.inc()
             response = errors.problem("BAD_HTTP", "this is not a well-formed HTTP request", "/")
@@ -150,13 +150,13 @@ class _TurnedAway(asyncio.Protocol):
     """One connection too many: says so and hangs up."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        writing = cast(asyncio.WriteTransport, transport)  # uvloop's has no such base class
         response = errors.problem("TOO_MANY_CONNECTIONS", "try again in a while", "/")
         body = response.body
         assert isinstance(body, bytes)
-        transport.write(
+        writing.write(
             b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
             b"Content-Type: " + errors.PROBLEM_TYPE.encode() + b"\r\n"
             b"Content-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
         )
-        transport.close()
+        writing.close()

@@ -158,7 +158,7 @@ async def test_an_expired_session_ends_the_stream(api: Api, world: World) -> Non
     world.commit()
     api.service.announce()
     told = await stream.next()
-    assert (told["event"], told["data"]["code"]) == ("error", "SESSION_EXPIRED")
+    assert (told["event"], told["data"]["code"]) == ("refused", "SESSION_EXPIRED")
     assert (await stream.next())["event"] == "end"
 
 

@@ -95,7 +95,7 @@ async def test_document_and_router_agree(api: Api, document: dict[str, Any]) -> 
     routed = {
         (route.method, route.resource.canonical)
         for route in api.server.app.router.routes()
-        if route.resource is not None
+        if route.resource is not None and route.method != "HEAD"
     }
     described = {
         (method.upper(), path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
 import pytest
+import uvloop
 
 from node.http import requests
 from node.http.rate_limit import ADDRESSES_MAX, RateLimit
@@ -95,6 +97,13 @@ async def test_no_such_method(api: Api) -> None:
     assert await api.code("POST", "/v1/status", 405) == "METHOD_NOT_ALLOWED"
 
 
+async def test_head_is_get_without_a_body(api: Api) -> None:
+    async with api.http.head(api.server.url + "/v1/status") as response:
+        assert response.status == 200
+        assert int(response.headers["Content-Length"]) > 100
+        assert await response.read() == b""
+
+
 @pytest.mark.parametrize("path", ["/v1/challenges", "/v1/sessions"])
 async def test_bodies_are_bounded_typed_and_plain(api: Api, path: str) -> None:
     large = b'{"public_key": "' + b"0" * requests.JSON_BYTES_MAX + b'"}'
@@ -118,19 +127,38 @@ async def test_our_own_faults_are_logged_and_not_told(
     assert "the secret reason" in caplog.text
 
 
-async def test_connections_are_bounded(world: World) -> None:
-    server = HttpServer(Service(world), "127.0.0.1", 0, connections_max=1)
-    await server.start()
-    first = await asyncio.open_connection(*server.address)
-    await asyncio.sleep(0.01)
-    reader, writer = await asyncio.open_connection(*server.address)
-    answer = await reader.read()
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def test_connections_are_bounded(world: World, run: Callable[[Any], Any]) -> None:
+    async def main() -> bytes:
+        server = HttpServer(Service(world), "127.0.0.1", 0, connections_max=1)
+        await server.start()
+        first = await asyncio.open_connection(*server.address)
+        await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection(*server.address)
+        answer = await reader.read()
+        for one in (first[1], writer):
+            one.close()
+            await one.wait_closed()
+        await server.stop()
+        return answer
+
+    answer = run(main())
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b'"code":"TOO_MANY_CONNECTIONS"' in answer
-    for one in (first[1], writer):
-        one.close()
-        await one.wait_closed()
-    await server.stop()
+
+
+async def test_a_client_that_goes_away_is_not_our_fault(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    for head in (b"Content-Length: 10\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n4\r\nab"):
+        _, writer = await asyncio.open_connection(*api.server.address)
+        kind = b"Content-Type: application/octet-stream\r\n"
+        writer.write(b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\n" + kind + head)
+        await asyncio.sleep(0.02)
+        writer.transport.abort()
+    await asyncio.sleep(0.05)
+    await api.get("/livez")
+    assert caplog.records == []
 
 
 async def test_an_address_in_use_is_one_line(api: Api, world: World) -> None:

@@ -67,6 +67,8 @@ async def test_hidden_looks_like_absent(api: Api, world: World) -> None:
     assert await api.code("GET", f"{CARD_PATH}?prove=true", 401) == "SESSION_REQUIRED"
     assert await api.code("GET", f"{CARD_PATH}?prove=true", 404, reader=OTHER) == "NOT_FOUND"
     assert await api.code("GET", f"{absent_path}?prove=true", 401) == "SESSION_REQUIRED"
+    code = await api.code("GET", f"{absent_path}?prove=true", 404, reader=STRANGER)
+    assert code == "NOT_FOUND", "only members may probe for what is absent"
 
 
 async def test_public_records_of_a_private_table_need_no_session(api: Api, world: World) -> None:
