@@ -41,6 +41,22 @@ class NodeFault(Exception):
     """This node did not give a usable answer; another one may."""
 
 
+class Request(NamedTuple):
+    """What to ask. A body of bytes is canonical bytes, a dictionary is JSON.
+
+    `wait_seconds` is how long the node itself may hold the request; `deadline` (monotonic) ends
+    the whole search for an answer.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str] | None = None
+    body: bytes | Json | None = None
+    content_type: str = "application/octet-stream"
+    wait_seconds: float = 0.0
+    deadline: float | None = None
+
+
 class Answer(NamedTuple):
     """A usable answer: the node that gave it, its status, and the JSON object in its body."""
 
@@ -98,31 +114,18 @@ class Connection:
         self._distrusted[url] = time.monotonic() + DISTRUST_SECONDS
 
     async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        url: str | None = None,
-        query: Mapping[str, str] | None = None,
-        body: bytes | Json | None = None,
-        headers: Mapping[str, str] | None = None,
-        wait_seconds: float = 0.0,
-        deadline: float | None = None,
+        self, request: Request, url: str | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
         """The first usable answer of any node, or of `url` alone.
 
-        `wait_seconds` is how long the node itself may hold the request; `deadline` (monotonic) ends
-        the whole search. Raises `Rejected` and its kin for a refusal, `Overloaded`, `NoQuorum`, or
-        `Unreachable` with each node's reason.
+        Raises `Rejected` and its kin for a refusal, `Overloaded`, `NoQuorum`, or `Unreachable`
+        with each node's reason.
         """
         faults: dict[str, list[str]] = {}
         busy: ClientError | None = None
         for node in [url] if url else self.order():
-            patience = self._attempt_seconds + wait_seconds
-            if deadline is not None:
-                patience = min(patience, max(deadline - time.monotonic(), ATTEMPT_SECONDS_MIN))
             try:
-                return await self._ask_one(node, method, path, query, body, headers, patience)
+                return await self._ask_one(node, request, headers or {})
             except NodeFault as fault:
                 self.distrust(node)
                 faults.setdefault(str(fault), []).append(node)
@@ -132,28 +135,19 @@ class Connection:
             raise busy
         raise Unreachable("UNREACHABLE", _no_answer(faults))
 
-    async def _ask_one(
-        self,
-        url: str,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: bytes | Json | None,
-        headers: Mapping[str, str] | None,
-        patience: float,
-    ) -> Answer:
-        sent = dict(headers or {})
-        content = json.dumps(body).encode() if isinstance(body, dict) else body
-        if content is not None:
-            kind = "application/json" if isinstance(body, dict) else "application/octet-stream"
-            sent.setdefault("Content-Type", kind)
+    async def _ask_one(self, url: str, request: Request, headers: Mapping[str, str]) -> Answer:
+        sent, content = dict(headers), request.body
+        if isinstance(content, dict):
+            sent["Content-Type"], content = "application/json", json.dumps(content).encode()
+        elif content is not None:
+            sent["Content-Type"] = request.content_type
         try:
             async with (
-                asyncio.timeout(patience),
+                asyncio.timeout(self._patience(request)),
                 self.session.request(
-                    method,
-                    url + path,
-                    params=query,
+                    request.method,
+                    url + request.path,
+                    params=request.query,
                     data=content,
                     headers=sent,
                     allow_redirects=False,
@@ -168,6 +162,12 @@ class Connection:
         if response.status >= 400:
             raise problem(response.status, answer, response.headers.get("Retry-After"))
         return Answer(url, response.status, answer)
+
+    def _patience(self, request: Request) -> float:
+        patience = self._attempt_seconds + request.wait_seconds
+        if request.deadline is None:
+            return patience
+        return min(patience, max(request.deadline - time.monotonic(), ATTEMPT_SECONDS_MIN))
 
 
 def problem(status: int, body: Json, retry_after: str | None = None) -> Exception:

@@ -14,18 +14,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from client.connection import ATTEMPT_SECONDS, Answer, Connection, Json
+from client.connection import ATTEMPT_SECONDS, Answer, Connection, Json, Request
 from client.errors import (
     ClientError,
     Expired,
     NoQuorum,
-    NotAllowed,
-    NotFound,
     Overloaded,
     Unreachable,
 )
@@ -51,7 +49,8 @@ from node.protocol.transaction import (
 VALID_FOR_MS = 5 * 60 * 1000
 WAIT_SLICE_SECONDS = 2.0
 SUBMIT_SECONDS = 15.0
-BATCH_MAX = 500
+UNKNOWN_PAUSE_SECONDS = 0.2
+EXPIRED = "TX_EXPIRED"
 BATCH_TYPE = "application/x-groat-batch"
 
 
@@ -136,23 +135,22 @@ class NodeApi:
         `Unreachable`, `Overloaded`, `NoQuorum`.
         """
         deadline = time.monotonic() + timeout_seconds
-        outcome = await self._send(transaction, wait, deadline)
-        if wait != "commit" or outcome.final:
-            return outcome
-        return await self.wait(
-            transaction.id, deadline - time.monotonic(), transaction.body.valid_until
-        )
+        if wait != "commit":
+            return await self._send_once(transaction, wait, deadline)
+
+        async def send(url: str, hold_seconds: float) -> Answer:
+            request = _submission(transaction, wait, hold_seconds, deadline)
+            return await self.connection.ask(request, url)
+
+        return await self._until_final(transaction.id, send, deadline, transaction.body.valid_until)
 
     async def submit_many(self, transactions: Sequence[Transaction]) -> list[Verdict]:
         """Send up to 500 transactions to one node; a verdict on each, in order."""
         raws = [transaction.raw for transaction in transactions]
-        answer = await self.connection.ask(
-            "POST",
-            "/v1/transactions",
-            body=encode(raws),
-            headers={"Content-Type": BATCH_TYPE},
-            query={"wait": "check"},
+        request = Request(
+            "POST", "/v1/transactions", {"wait": "check"}, encode(raws), content_type=BATCH_TYPE
         )
+        answer = await self.connection.ask(request)
         items = answer.body.get("items")
         if not isinstance(items, list) or len(items) != len(raws):
             raise Unreachable("BAD_ANSWER", f"{answer.url} did not answer for each transaction")
@@ -161,58 +159,31 @@ class NodeApi:
     async def wait(
         self, transaction_id: bytes, timeout_seconds: float, valid_until: int | None = None
     ) -> Outcome:
-        """Stay until the transaction is final, at most `timeout_seconds`; then `pending`.
+        """Stay until the transaction is final, at most `timeout_seconds`; then pending or unknown.
 
         With `valid_until` (ms), raises `Expired` once it is certain that it never will be final.
         """
         deadline = time.monotonic() + timeout_seconds
-        identity = transaction_id.hex()
-        outcome = Outcome(identity, "pending")
-        while True:
-            slice_seconds = max(0.0, min(deadline - time.monotonic(), WAIT_SLICE_SECONDS))
-            try:
-                outcome = await self.outcome(
-                    transaction_id, wait_seconds=slice_seconds, deadline=deadline
-                )
-            except NotFound:
-                outcome = Outcome(identity, "unknown")
-            except (Overloaded, NoQuorum):
-                await asyncio.sleep(min(slice_seconds, 0.5))
-            if outcome.final:
-                return outcome
-            if valid_until is not None and self._now_ms() > valid_until:
-                await self._check_expired(transaction_id, valid_until)
-            if time.monotonic() >= deadline:
-                return outcome
-            if outcome.status == "unknown":
-                await asyncio.sleep(min(slice_seconds, 0.2))
 
-    async def outcome(
-        self,
-        transaction_id: bytes,
-        *,
-        viewer: PrivateKey | None = None,
-        wait_seconds: float = 0.0,
-        deadline: float | None = None,
-    ) -> Outcome:
-        """What the network knows of a transaction now; raises `NotFound` if nothing."""
-        query = {"wait": f"{wait_seconds:.3f}"} if wait_seconds else None
-        path = f"/v1/transactions/{transaction_id.hex()}"
-        answer = await self.ask(
-            "GET",
-            path,
-            query=query,
-            viewer=viewer,
-            wait_seconds=wait_seconds,
-            deadline=deadline,
-        )
+        async def look(url: str, hold_seconds: float) -> Answer:
+            path, query = (
+                f"/v1/transactions/{transaction_id.hex()}",
+                {"wait": f"{hold_seconds:.3f}"},
+            )
+            request = Request("GET", path, query, wait_seconds=hold_seconds, deadline=deadline)
+            return await self.connection.ask(request, url)
+
+        return await self._until_final(transaction_id, look, deadline, valid_until)
+
+    async def outcome(self, transaction_id: bytes, viewer: PrivateKey | None = None) -> Outcome:
+        """What the network knows of a transaction now."""
+        answer = await self.ask(Request("GET", f"/v1/transactions/{transaction_id.hex()}"), viewer)
         return parse_outcome(transaction_id.hex(), answer.body)
 
     async def simulate(self, transaction: Transaction) -> Outcome:
         """What the transaction would do now, without sending it on; raises `Rejected`."""
-        answer = await self.connection.ask(
-            "POST", "/v1/transactions/simulate", body=transaction.raw
-        )
+        request = Request("POST", "/v1/transactions/simulate", body=transaction.raw)
+        answer = await self.connection.ask(request)
         return parse_outcome(transaction.id.hex(), answer.body)
 
     def decode(self, raw: bytes) -> Transaction:
@@ -222,43 +193,20 @@ class NodeApi:
     # ---- reading
 
     async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        url: str | None = None,
-        query: Mapping[str, str] | None = None,
-        body: bytes | Json | None = None,
-        viewer: PrivateKey | None = None,
-        wait_seconds: float = 0.0,
-        deadline: float | None = None,
+        self, request: Request, viewer: PrivateKey | None = None, url: str | None = None
     ) -> Answer:
         """Any resource, with fail-over; as `viewer` through a session that opens by itself."""
         if viewer is None:
-            return await self.connection.ask(
-                method,
-                path,
-                url=url,
-                query=query,
-                body=body,
-                wait_seconds=wait_seconds,
-                deadline=deadline,
-            )
-        faults: list[str] = []
-        for node in [url] if url else self.connection.order():
-            try:
-                return await self._ask_as(viewer, node, method, path, query, body, wait_seconds)
-            except Unreachable as error:
-                faults.append(error.message)
-        raise Unreachable("UNREACHABLE", "; ".join(faults))
+            return await self.connection.ask(request, url)
+        return await self._sessions.ask(viewer, request, url)
 
     async def get(self, path: str, **query: str) -> Json:
         """The body of a public resource."""
-        return (await self.connection.ask("GET", path, query=query or None)).body
+        return (await self.connection.ask(Request("GET", path, query or None))).body
 
     async def status(self, url: str | None = None) -> Json:
         """What one node says of the chain and itself."""
-        return (await self.connection.ask("GET", "/v1/status", url=url)).body
+        return (await self.connection.ask(Request("GET", "/v1/status"), url)).body
 
     async def statuses(self) -> dict[str, Json | ClientError]:
         """Each node's status, or why there is none, by url."""
@@ -293,7 +241,7 @@ class NodeApi:
     ) -> Json:
         """A contract's query with JSON arguments: {"height": …, "result": …}, as one node says."""
         path = f"/v1/contracts/{contract}/queries/{name}"
-        return (await self.ask("POST", path, body=args, viewer=viewer, url=url)).body
+        return (await self.ask(Request("POST", path, body=args), viewer, url)).body
 
     async def events(
         self,
@@ -325,57 +273,50 @@ class NodeApi:
             self._ephemeral_until = self._now_ms() + EPHEMERAL_LIFETIME_MS_MAX
         return self._ephemeral
 
-    async def _send(self, transaction: Transaction, wait: str, deadline: float) -> Outcome:
+    async def _send_once(self, transaction: Transaction, wait: str, deadline: float) -> Outcome:
         while True:
-            left = max(0.0, deadline - time.monotonic())
-            hold = min(left, WAIT_SLICE_SECONDS) if wait == "commit" else 0.0
-            query = {"wait": wait}
-            if hold:
-                query["timeout"] = f"{hold:.3f}"
             try:
-                answer = await self.connection.ask(
-                    "POST",
-                    "/v1/transactions",
-                    query=query,
-                    body=transaction.raw,
-                    wait_seconds=hold,
-                    deadline=deadline,
-                )
+                request = _submission(transaction, wait, 0.0, deadline)
+                answer = await self.connection.ask(request)
                 return parse_outcome(transaction.id.hex(), answer.body)
             except Overloaded as error:
-                pause = float(str(error.details.get("retry_after", 1.0)))
-                if pause >= left:
-                    raise
-                await asyncio.sleep(pause)
+                await _pause(error, deadline)
 
-    async def _ask_as(
+    async def _until_final(
         self,
-        viewer: PrivateKey,
-        url: str,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: bytes | Json | None,
-        wait_seconds: float,
-    ) -> Answer:
-        for attempt in range(2):
-            headers = await self._sessions.headers(viewer, url)
+        transaction_id: bytes,
+        ask: Callable[[str, float], Awaitable[Answer]],
+        deadline: float,
+        valid_until: int | None,
+    ) -> Outcome:
+        """Ask node after node, each for a moment, so that no single one can keep the answer."""
+        identity = transaction_id.hex()
+        outcome, silent = Outcome(identity, "unknown"), 0
+        nodes: list[str] = []
+        while True:
+            nodes = nodes or self.connection.order()
+            hold_seconds = max(0.0, min(deadline - time.monotonic(), WAIT_SLICE_SECONDS))
             try:
-                return await self.connection.ask(
-                    method,
-                    path,
-                    url=url,
-                    query=query,
-                    body=body,
-                    headers=headers,
-                    wait_seconds=wait_seconds,
-                )
-            except NotAllowed as error:
-                # The node may have been restarted, which ends its sessions.
-                if attempt or error.code == "FORBIDDEN":
+                answer = await ask(nodes.pop(0), hold_seconds)
+                outcome, silent = parse_outcome(identity, answer.body), 0
+            except Overloaded as error:
+                await _pause(error, deadline)
+            except Unreachable:
+                silent += 1
+                if silent >= len(self.connection.urls) and outcome.status == "unknown":
                     raise
-                self._sessions.forget(viewer, url)
-        raise AssertionError("unreachable")
+            except Rejected as refusal:
+                # Once taken by one node, what another thinks of it decides nothing.
+                if outcome.status == "unknown" and refusal.code != EXPIRED:
+                    raise
+            if outcome.final:
+                return outcome
+            if valid_until is not None and self._now_ms() > valid_until:
+                await self._check_expired(transaction_id, valid_until)
+            if time.monotonic() >= deadline:
+                return outcome
+            if outcome.status == "unknown":
+                await asyncio.sleep(min(hold_seconds, UNKNOWN_PAUSE_SECONDS))
 
     async def _check_expired(self, transaction_id: bytes, valid_until: int) -> None:
         """Raise `Expired` if more nodes than may lie are past `valid_until` without the id."""
@@ -384,7 +325,7 @@ class NodeApi:
             try:
                 header = await self.verified.header("latest", url)
                 path = f"/v1/transactions/{transaction_id.hex()}"
-                answer = await self.connection.ask("GET", path, url=url)
+                answer = await self.connection.ask(Request("GET", path), url)
             except ClientError:
                 continue
             if parse_outcome(transaction_id.hex(), answer.body).final:
@@ -396,7 +337,31 @@ class NodeApi:
             message = (
                 f"{identity} was not ordered in its lifetime and never will be; send a new one"
             )
-            raise Expired("TX_EXPIRED", message, id=identity)
+            raise Expired(EXPIRED, message, id=identity)
+
+
+def _submission(
+    transaction: Transaction, wait: str, hold_seconds: float, deadline: float
+) -> Request:
+    query = {"wait": wait}
+    if hold_seconds:
+        query["timeout"] = f"{hold_seconds:.3f}"
+    return Request(
+        "POST",
+        "/v1/transactions",
+        query,
+        transaction.raw,
+        wait_seconds=hold_seconds,
+        deadline=deadline,
+    )
+
+
+async def _pause(error: Overloaded, deadline: float) -> None:
+    """Do as an overloaded node asks; raises the error where there is no time for it."""
+    seconds = float(str(error.details.get("retry_after", 1.0)))
+    if time.monotonic() + seconds >= deadline:
+        raise error
+    await asyncio.sleep(seconds)
 
 
 def _lacks_peers(status: Json) -> bool:

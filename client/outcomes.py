@@ -8,6 +8,7 @@ from client.connection import Json
 from client.errors import Pending, Rejected
 
 FINAL = frozenset({"committed", "failed"})
+ACCEPTED = frozenset({"PENDING", "KNOWN", "COMMITTED"})
 
 
 class Outcome(NamedTuple):
@@ -36,12 +37,16 @@ class Outcome(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What one node said of one transaction of a batch; `accepted`: it waits or is final there."""
+    """What one node said of one transaction of a batch; `accepted`: it waits or is final there.
+
+    `status` is committed or failed if it is final already, and `code` its receipt's then.
+    """
 
     id: str | None
     accepted: bool
     code: str
     message: str
+    status: str
 
 
 def parse_outcome(identity: str, body: Json) -> Outcome:
@@ -63,11 +68,13 @@ def parse_outcome(identity: str, body: Json) -> Outcome:
 def parse_verdict(item: Any) -> Verdict:
     """What a node's JSON says of one transaction of a batch."""
     fields = item if isinstance(item, dict) else {}
-    code = str(fields.get("code", "BAD_ANSWER"))
-    identity = fields.get("id")
+    code, identity = str(fields.get("code", "BAD_ANSWER")), fields.get("id")
+    accepted = code in ACCEPTED
+    status = str(fields.get("status", "pending" if accepted else "refused"))
     return Verdict(
         identity if isinstance(identity, str) else None,
-        code in ("PENDING", "KNOWN"),
+        accepted or status in FINAL,
         code,
         str(fields.get("message", "")),
+        status,
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from client.connection import Connection
-from client.errors import Unreachable
+from client.connection import Answer, Connection, Request
+from client.errors import NotAllowed, Unreachable
 from node.protocol.errors import Refused
 from node.protocol.genesis import Genesis
 from node.protocol.json_view import bytes_from_json, time_from_json
@@ -18,6 +18,7 @@ from node.protocol.keys import PrivateKey
 from node.protocol.session import session_digest
 
 RENEW_BEFORE_MS = 30_000
+FORBIDDEN = "FORBIDDEN"
 
 
 class Token(NamedTuple):
@@ -44,14 +45,30 @@ class Sessions:
             self._tokens[(url, key.public_key)] = token
         return {"Authorization": f"Bearer {token.text}"}
 
-    def forget(self, key: PrivateKey, url: str) -> None:
-        """Drop a token that the node no longer takes."""
+    async def ask(self, key: PrivateKey, request: Request, url: str | None = None) -> Answer:
+        """An answer for the eyes of `key`, with fail-over; raises as `Connection.ask` does."""
+        faults: list[str] = []
+        for node in [url] if url else self._connection.order():
+            try:
+                return await self._ask_one(key, request, node)
+            except Unreachable as error:
+                faults.append(error.message)
+        raise Unreachable("UNREACHABLE", "; ".join(faults))
+
+    async def _ask_one(self, key: PrivateKey, request: Request, url: str) -> Answer:
+        try:
+            return await self._connection.ask(request, url, await self.headers(key, url))
+        except NotAllowed as error:
+            if error.code == FORBIDDEN:
+                raise
+        # The node may have been restarted since, which ends its sessions.
         self._tokens.pop((url, key.public_key), None)
+        return await self._connection.ask(request, url, await self.headers(key, url))
 
     async def _open(self, key: PrivateKey, url: str) -> Token:
         public_key = key.public_key.hex()
         asked = await self._connection.ask(
-            "POST", "/v1/challenges", url=url, body={"public_key": public_key}
+            Request("POST", "/v1/challenges", body={"public_key": public_key}), url
         )
         try:
             challenge = bytes_from_json(asked.body.get("challenge"), "challenge")
@@ -63,7 +80,7 @@ class Sessions:
                 "challenge": challenge.hex(),
                 "signature": key.sign(digest).hex(),
             }
-            opened = await self._connection.ask("POST", "/v1/sessions", url=url, body=answer)
+            opened = await self._connection.ask(Request("POST", "/v1/sessions", body=answer), url)
             return Token(str(opened.body["token"]), time_from_json(str(opened.body["expires_at"])))
         except (Refused, KeyError):
             raise Unreachable("BAD_ANSWER", f"{url} gave no usable session") from None

@@ -6,10 +6,10 @@ whoever asks here wants to know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from client.connection import Answer, Json
+from client.connection import Answer, Json, Request
 from client.errors import Unproven, Unreachable
 from client.light import (
     LightClient,
@@ -41,14 +41,7 @@ class Asker(Protocol):
     """How to ask nodes: `NodeApi`, as far as it is needed here."""
 
     async def ask(
-        self,
-        method: str,
-        path: str,
-        *,
-        url: str | None = None,
-        query: Mapping[str, str] | None = None,
-        body: bytes | Json | None = None,
-        viewer: PrivateKey | None = None,
+        self, request: Request, viewer: PrivateKey | None = None, url: str | None = None
     ) -> Answer:
         """Any resource, with fail-over unless `url` names a node."""
         ...
@@ -63,7 +56,7 @@ class VerifiedReader:
 
     async def header(self, reference: str, url: str | None = None) -> BlockHeader:
         """The header of a height, of a block id in hex, or `latest`."""
-        answer = await self._asker.ask("GET", f"/v1/blocks/{reference}", url=url)
+        answer = await self._asker.ask(Request("GET", f"/v1/blocks/{reference}"), url=url)
         header = await self.certified(answer.body.get("canonical"), answer.url)
         other_height = reference.isdecimal() and int(reference) != header.height
         other_id = len(reference) == 64 and header.id(self._light.chain).hex() != reference
@@ -81,7 +74,7 @@ class VerifiedReader:
     ) -> ProvenRecord:
         """One record of the current state, or the proof that there is none."""
         path = f"/v1/state/{contract}/{table}/{key.hex()}"
-        answer = await self._asker.ask("GET", path, query={"prove": "true"}, viewer=viewer, url=url)
+        answer = await self._asker.ask(Request("GET", path, {"prove": "true"}), viewer, url)
         proof, given = answer.body.get("proof"), answer.body.get("value")
         if not isinstance(proof, dict):
             raise Unproven("NO_PROOF", f"{answer.url} gave no proof")
@@ -95,7 +88,7 @@ class VerifiedReader:
     async def receipt(self, transaction_id: bytes) -> BlockHeader:
         """The header of the block that holds this transaction with the code that the node says."""
         path = f"/v1/transactions/{transaction_id.hex()}"
-        answer = await self._asker.ask("GET", path, query={"prove": "true"})
+        answer = await self._asker.ask(Request("GET", path, {"prove": "true"}))
         proof, receipt = answer.body.get("proof"), answer.body.get("receipt")
         if not isinstance(proof, dict) or not isinstance(receipt, dict):
             raise Unproven("NO_PROOF", f"{answer.url} gave no proof; is the transaction final?")
@@ -126,7 +119,7 @@ class VerifiedReader:
             proven = await self.record(contract, table, key, viewer)
             if proven.value is None:
                 return None, proven
-            answer = await self._asker.ask("POST", path, body=args, viewer=viewer, url=proven.url)
+            answer = await self._asker.ask(Request("POST", path, body=args), viewer, proven.url)
             if answer.body.get("height") != str(proven.height):
                 continue  # a block came in between
             result = answer.body.get("result")
@@ -148,7 +141,7 @@ class VerifiedReader:
         return header
 
     async def _learn_validators(self, header: BlockHeader, url: str) -> None:
-        answer = await self._asker.ask("GET", "/v1/validators", url=url)
+        answer = await self._asker.ask(Request("GET", "/v1/validators"), url=url)
         try:
             members = tuple(
                 bytes_from_json(item["public_key"], "public_key", PUBLIC_KEY_BYTES)

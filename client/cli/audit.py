@@ -119,9 +119,13 @@ async def _walk(session: Session, api: NodeApi, heads: dict[str, BlockHeader]) -
 
 async def _evidence(api: NodeApi, names: dict[str, str], urls: list[str]) -> list[Finding]:
     """Proofs that a validator contradicted itself; each is a matter for the members."""
+    from client.connection import Request
+
     findings = []
     for url in urls:
-        items = (await api.connection.ask("GET", "/v1/evidence", url=url)).body.get("items", [])
+        items = (await api.connection.ask(Request("GET", "/v1/evidence"), url)).body.get(
+            "items", []
+        )
         result, detail = (FAILED, f"{len(items)} contradictions") if items else (OK, "none")
         findings.append(_finding("evidence", names.get(url, url), result, detail))
     return findings

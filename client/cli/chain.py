@@ -221,11 +221,13 @@ def _check_reference(text: str) -> None:
 
 
 async def _pages(api: NodeApi, path: str, viewer: PrivateKey | None) -> list[Any]:
+    from client.connection import Request
+
     items: list[Any] = []
     after: str | None = None
     while True:
         query = {"limit": str(TRANSACTIONS_SHOWN_MAX), **({"after": after} if after else {})}
-        body = (await api.ask("GET", path, query=query, viewer=viewer)).body
+        body = (await api.ask(Request("GET", path, query), viewer)).body
         items += body.get("items", [])
         after = body.get("next")
         if after is None:
