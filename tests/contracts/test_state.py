@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from contracts.kernel.ledger import ASSETS, Asset
@@ -33,7 +33,10 @@ def overlaid(*layers: dict[bytes, bytes | None]) -> tuple[Overlay, dict[bytes, b
     return top, model
 
 
-@given(WRITES, WRITES, WRITES, st.sampled_from([b"", b"a", b"c"]), st.none() | KEYS, st.integers(0, 8))
+@example({b"a": b"1", b"b": b"2"}, {b"a": None}, {}, b"", None, 1)
+@given(
+    WRITES, WRITES, WRITES, st.sampled_from([b"", b"a", b"c"]), st.none() | KEYS, st.integers(0, 8)
+)
 def test_a_scan_sees_what_reads_see(
     stored: dict[bytes, bytes | None],
     first: dict[bytes, bytes | None],
