@@ -31,6 +31,7 @@ from node.protocol.errors import GroatError, Misconfigured
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.05
+SIGNAL_SECONDS_MAX = 2.0
 PROBE_SECONDS = 1.0
 LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
@@ -225,23 +226,26 @@ class LocalNetwork:
 
     def pause(self, names: Sequence[str]) -> None:
         """SIGSTOP: the process hangs; its sockets stay open."""
-        self._signal_all(names, signal.SIGSTOP)
+        self._signal_all(names, signal.SIGSTOP, State.PAUSED)
 
     def resume(self, names: Sequence[str]) -> None:
         """SIGCONT after a pause."""
-        self._signal_all(names, signal.SIGCONT)
+        self._signal_all(names, signal.SIGCONT, State.RUNNING)
 
     def _kill(self, one: LocalNode) -> None:
         one.signal(signal.SIGKILL)
         if not one.wait_ended(time.monotonic() + STOP_SECONDS_MAX):
             raise NodeFailure("NODE_STUCK", f"{one.name} does not end even when killed")
 
-    def _signal_all(self, names: Sequence[str], number: signal.Signals) -> None:
+    def _signal_all(self, names: Sequence[str], number: signal.Signals, wanted: State) -> None:
         for one in self.select(names):
             if not one.signal(number):
                 raise NodeFailure(
                     "NOT_RUNNING", f"{one.name} does not run; `groat net start {one.name}`"
                 )
+            deadline = time.monotonic() + SIGNAL_SECONDS_MAX
+            while one.state is not wanted and time.monotonic() < deadline:
+                time.sleep(POLL_SECONDS)
 
     def _password_file(self) -> Path | None:
         path = self.folder.path / "keys" / DEV_PASSWORD_FILE

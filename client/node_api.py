@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from client.connection import ATTEMPT_SECONDS, Answer, Connection, Json, Request
 from client.errors import (
@@ -25,6 +25,7 @@ from client.errors import (
     Expired,
     NoQuorum,
     Overloaded,
+    Rejected,
     Unreachable,
 )
 from client.events import StreamEvent, stream
@@ -47,11 +48,20 @@ from node.protocol.transaction import (
 )
 
 VALID_FOR_MS = 5 * 60 * 1000
-WAIT_SLICE_SECONDS = 2.0
+TURN_SECONDS_MAX = 3.0
+TURN_SECONDS_MIN = 0.5
+TURN_MARGIN_SECONDS = 1.0
 SUBMIT_SECONDS = 15.0
 UNKNOWN_PAUSE_SECONDS = 0.2
 EXPIRED = "TX_EXPIRED"
 BATCH_TYPE = "application/x-groat-batch"
+
+
+class Turn(NamedTuple):
+    """One node's turn: how long it may hold the request (s), and when it ends (monotonic)."""
+
+    hold: float
+    deadline: float
 
 
 class NodeApi:
@@ -138,9 +148,8 @@ class NodeApi:
         if wait != "commit":
             return await self._send_once(transaction, wait, deadline)
 
-        async def send(url: str, hold_seconds: float) -> Answer:
-            request = _submission(transaction, wait, hold_seconds, deadline)
-            return await self.connection.ask(request, url)
+        async def send(url: str, turn: Turn) -> Answer:
+            return await self.connection.ask(_submission(transaction, wait, turn), url)
 
         return await self._until_final(transaction.id, send, deadline, transaction.body.valid_until)
 
@@ -165,12 +174,9 @@ class NodeApi:
         """
         deadline = time.monotonic() + timeout_seconds
 
-        async def look(url: str, hold_seconds: float) -> Answer:
-            path, query = (
-                f"/v1/transactions/{transaction_id.hex()}",
-                {"wait": f"{hold_seconds:.3f}"},
-            )
-            request = Request("GET", path, query, wait_seconds=hold_seconds, deadline=deadline)
+        async def look(url: str, turn: Turn) -> Answer:
+            path, query = f"/v1/transactions/{transaction_id.hex()}", {"wait": f"{turn.hold:.3f}"}
+            request = Request("GET", path, query, wait_seconds=turn.hold, deadline=turn.deadline)
             return await self.connection.ask(request, url)
 
         return await self._until_final(transaction_id, look, deadline, valid_until)
@@ -276,7 +282,7 @@ class NodeApi:
     async def _send_once(self, transaction: Transaction, wait: str, deadline: float) -> Outcome:
         while True:
             try:
-                request = _submission(transaction, wait, 0.0, deadline)
+                request = _submission(transaction, wait, Turn(0.0, deadline))
                 answer = await self.connection.ask(request)
                 return parse_outcome(transaction.id.hex(), answer.body)
             except Overloaded as error:
@@ -285,7 +291,7 @@ class NodeApi:
     async def _until_final(
         self,
         transaction_id: bytes,
-        ask: Callable[[str, float], Awaitable[Answer]],
+        ask: Callable[[str, Turn], Awaitable[Answer]],
         deadline: float,
         valid_until: int | None,
     ) -> Outcome:
@@ -295,9 +301,9 @@ class NodeApi:
         nodes: list[str] = []
         while True:
             nodes = nodes or self.connection.order()
-            hold_seconds = max(0.0, min(deadline - time.monotonic(), WAIT_SLICE_SECONDS))
+            turn = _turn(deadline, len(nodes))
             try:
-                answer = await ask(nodes.pop(0), hold_seconds)
+                answer = await ask(nodes.pop(0), turn)
                 outcome, silent = parse_outcome(identity, answer.body), 0
             except Overloaded as error:
                 await _pause(error, deadline)
@@ -316,7 +322,7 @@ class NodeApi:
             if time.monotonic() >= deadline:
                 return outcome
             if outcome.status == "unknown":
-                await asyncio.sleep(min(hold_seconds, UNKNOWN_PAUSE_SECONDS))
+                await asyncio.sleep(UNKNOWN_PAUSE_SECONDS)
 
     async def _check_expired(self, transaction_id: bytes, valid_until: int) -> None:
         """Raise `Expired` if more nodes than may lie are past `valid_until` without the id."""
@@ -340,19 +346,24 @@ class NodeApi:
             raise Expired(EXPIRED, message, id=identity)
 
 
-def _submission(
-    transaction: Transaction, wait: str, hold_seconds: float, deadline: float
-) -> Request:
+def _turn(deadline: float, nodes: int) -> Turn:
+    """A fair part of the time that is left, so that a silent node does not use it all up."""
+    now = time.monotonic()
+    seconds = max(min((deadline - now) / nodes, TURN_SECONDS_MAX), TURN_SECONDS_MIN)
+    return Turn(max(seconds - TURN_MARGIN_SECONDS, 0.0), now + seconds)
+
+
+def _submission(transaction: Transaction, wait: str, turn: Turn) -> Request:
     query = {"wait": wait}
-    if hold_seconds:
-        query["timeout"] = f"{hold_seconds:.3f}"
+    if turn.hold:
+        query["timeout"] = f"{turn.hold:.3f}"
     return Request(
         "POST",
         "/v1/transactions",
         query,
         transaction.raw,
-        wait_seconds=hold_seconds,
-        deadline=deadline,
+        wait_seconds=turn.hold,
+        deadline=turn.deadline,
     )
 
 

@@ -123,9 +123,8 @@ async def _evidence(api: NodeApi, names: dict[str, str], urls: list[str]) -> lis
 
     findings = []
     for url in urls:
-        items = (await api.connection.ask(Request("GET", "/v1/evidence"), url)).body.get(
-            "items", []
-        )
+        answer = await api.ask(Request("GET", "/v1/evidence"), url=url)
+        items = answer.body.get("items", [])
         result, detail = (FAILED, f"{len(items)} contradictions") if items else (OK, "none")
         findings.append(_finding("evidence", names.get(url, url), result, detail))
     return findings
