@@ -8,6 +8,7 @@ and events are for those whom `may_read` lets in. Nothing here waits, writes, or
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from typing import TypeVar
 
 from contracts.kernel import registry
 from contracts.kernel.access import Viewer, may_read
@@ -35,8 +36,10 @@ from node.views import (
 )
 
 CACHED_BLOCKS_MAX = 8
+CACHED_SUMMARIES_MAX = 1_000
 HEIGHT_DIGITS_MAX = 18
 BLOCK_ID_DIGITS = 64
+T = TypeVar("T")
 NOBODY = Viewer(None, frozenset())
 
 
@@ -55,6 +58,7 @@ class Query:
         self._salts = salts
         self._opener = opener
         self._decoded: dict[int, tuple[CertifiedBlock, tuple[Receipt, ...]]] = {}
+        self._summaries: dict[int, Json] = {}
         self.contracts = contracts
         self.genesis = genesis
         self.chain = genesis.chain
@@ -96,6 +100,21 @@ class Query:
             **quorum_view(self.validators),
         }
 
+    def figures(self) -> dict[str, float]:
+        """What metrics say of the chain, by the names of `http.metrics`."""
+        height = self.head.height
+        figures = {
+            "consensus_height": float(height),
+            "consensus_validators": float(self.validators.size),
+            "consensus_total_txs": float(self._store.head.transactions),
+        }
+        if height > 1:
+            (block, receipts), (parent, _) = self._block(height), self._block(height - 1)
+            interval_ms = block.header.time_ms - parent.header.time_ms
+            figures["consensus_block_interval_seconds"] = interval_ms / 1000
+            figures["consensus_num_txs"] = float(len(receipts))
+        return figures
+
     def validators_view(self) -> Json:
         """The set that decides the next height, with the names that genesis gives."""
         known = {entry.public_key: entry for entry in self.genesis.validators}
@@ -125,7 +144,7 @@ class Query:
         head = self.head.height
         top = head if before is None else min(before - 1, head)
         stop = max(top - limit, 0)
-        items = [block_summary(self._block(height)[0]) for height in range(top, stop, -1)]
+        items = [self._summary(height) for height in range(top, stop, -1)]
         return {"items": items, "next": str(stop + 1) if stop else None}
 
     def resolve(self, reference: str) -> int:
@@ -231,19 +250,27 @@ class Query:
 
     # ---- inside
 
+    def _summary(self, height: int) -> Json:
+        """One line of a list; cached, since a page of full blocks takes long to decode."""
+        summary = self._summaries.get(height)
+        if summary is None:
+            summary = block_summary(self._stored(height))
+            _remember(self._summaries, height, summary, CACHED_SUMMARIES_MAX)
+        return summary
+
     def _block(self, height: int) -> tuple[CertifiedBlock, tuple[Receipt, ...]]:
         decoded = self._decoded.get(height)
-        if decoded is not None:
-            return decoded
+        if decoded is None:
+            decoded = self._stored(height), self._store.receipts(height)
+            _remember(self._decoded, height, decoded, CACHED_BLOCKS_MAX)
+        return decoded
+
+    def _stored(self, height: int) -> CertifiedBlock:
         known = 0 < height <= self.head.height
         block = self._store.block(height) if known else None
         if block is None:
             raise Refused("PRUNED" if known else "NOT_FOUND", "this node has no such block")
-        decoded = block, self._store.receipts(height)
-        if len(self._decoded) >= CACHED_BLOCKS_MAX:
-            self._decoded.pop(next(iter(self._decoded)))
-        self._decoded[height] = decoded
-        return decoded
+        return block
 
     def _final(self, block: CertifiedBlock, receipt: Receipt, index: int, viewer: Viewer) -> Json:
         transaction = parse_transaction(self.chain, block.transactions[index])
@@ -303,6 +330,13 @@ class Query:
             "private_hash": private.hex(),
             **certified_bytes(block.header, block.certificate),
         }
+
+
+def _remember(cache: dict[int, T], height: int, value: T, count_max: int) -> None:
+    """Add to a cache, in place of its oldest entry if it is full."""
+    if len(cache) >= count_max:
+        cache.pop(next(iter(cache)))
+    cache[height] = value
 
 
 def _receipt_for(transaction: Transaction, receipt: Receipt, viewer: Viewer) -> Json:

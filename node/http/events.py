@@ -81,7 +81,7 @@ class _Stream:
             await self.response.write(data)
 
 
-async def stream_events(ask: Ask) -> web.StreamResponse:
+async def _stream_events(ask: Ask) -> web.StreamResponse:
     position = _position(ask)
     ask.viewer()
     feed = ask.shared.feed
@@ -137,7 +137,7 @@ ROUTES = (
     Route(
         "GET",
         "/v1/events",
-        stream_events,
+        _stream_events,
         "streamEvents",
         "A stream of final blocks, transactions and contract events",
         (

@@ -1,7 +1,7 @@
 """Metrics in the Prometheus text format, with a registry of this node alone.
 
-What the node measures is asked for at each scrape, by the names listed here; what HTTP itself does
-is counted as it happens. Names follow CometBFT's.
+What the node measures and what its chain says is asked for at each scrape, by the names listed
+here; what HTTP itself does is counted as it happens. Names follow CometBFT's.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class _Measurements(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        figures = self._service.measurements()
+        figures = {**self._service.measurements(), **self._service.query.figures()}
         for name, doc in GAUGES.items():
             if name in figures:
                 yield GaugeMetricFamily(f"{PREFIX}_{name}", doc, figures[name])

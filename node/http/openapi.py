@@ -1,7 +1,8 @@
 """The OpenAPI 3.1 document, made of the route table and the contracts' interface.
 
 Each route becomes an operation, each contract query a concrete path with the schema of its
-arguments. Integers in arguments may be decimal strings too, as in all of this API's JSON.
+arguments, each action a schema. Integers in arguments may be decimal strings too, as in all of
+this API's JSON.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def build_document(
         },
         "paths": paths,
         "components": {
-            "schemas": {"Problem": _PROBLEM_SCHEMA},
+            "schemas": {"Problem": _PROBLEM_SCHEMA, **_action_schemas(interface)},
             "responses": {
                 "Problem": {
                     "description": "what was wrong",
@@ -117,6 +118,15 @@ def _query_operation(contract: str, query: str, asked: Mapping[str, Any]) -> dic
             "default": _PROBLEM,
         },
         "security": [{}, {"session": []}],
+    }
+
+
+def _action_schemas(interface: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of each action, which travel inside transactions, as `contract.action`."""
+    return {
+        f"{contract}.{name}": {**_argument_schema(action["args"]), "description": action["doc"]}
+        for contract, described in interface.items()
+        for name, action in described["actions"].items()
     }
 
 

@@ -34,15 +34,15 @@ def package_version() -> str:
         return "0"
 
 
-async def get_index(ask: Ask) -> web.Response:
+async def _get_index(ask: Ask) -> web.Response:
     return reply({"node": ask.service.name, "links": list(ENTRY_POINTS)})
 
 
-async def get_livez(ask: Ask) -> web.Response:
+async def _get_livez(ask: Ask) -> web.Response:
     return reply({"status": "OK", "time": time_to_json(ask.service.now_ms())})
 
 
-async def get_readyz(ask: Ask) -> web.Response:
+async def _get_readyz(ask: Ask) -> web.Response:
     failed = ask.service.health()
     if ask.shared.feed.closing or failed:
         checks = [{"component": check.component, "reason": check.reason} for check in failed]
@@ -51,33 +51,33 @@ async def get_readyz(ask: Ask) -> web.Response:
     return reply({"status": "OK", "time": time_to_json(ask.service.now_ms()), "failed_checks": []})
 
 
-async def get_version(ask: Ask) -> web.Response:
+async def _get_version(ask: Ask) -> web.Response:
     return reply(
         {"version": package_version(), "api": API_VERSION, "python": platform.python_version()}
     )
 
 
-async def get_metrics(ask: Ask) -> web.Response:
+async def _get_metrics(ask: Ask) -> web.Response:
     headers = {"Content-Type": METRICS_TYPE, "Cache-Control": "no-store"}
     return web.Response(body=ask.shared.metrics.text(), headers=headers)
 
 
-async def get_openapi(ask: Ask) -> web.Response:
+async def _get_openapi(ask: Ask) -> web.Response:
     return reply(ask.shared.openapi)
 
 
 ROUTES = (
-    Route("GET", "/", get_index, "getIndex", "Entry points of this API"),
-    Route("GET", "/livez", get_livez, "getLivez", "Whether the process answers"),
-    Route("GET", "/readyz", get_readyz, "getReadyz", "Whether the node does its work"),
-    Route("GET", "/version", get_version, "getVersion", "What runs here"),
+    Route("GET", "/", _get_index, "getIndex", "Entry points of this API"),
+    Route("GET", "/livez", _get_livez, "getLivez", "Whether the process answers"),
+    Route("GET", "/readyz", _get_readyz, "getReadyz", "Whether the node does its work"),
+    Route("GET", "/version", _get_version, "getVersion", "What runs here"),
     Route(
         "GET",
         "/metrics",
-        get_metrics,
+        _get_metrics,
         "getMetrics",
         "Metrics in the Prometheus text format",
         answer_type="text/plain",
     ),
-    Route("GET", "/v1/openapi.json", get_openapi, "getOpenapi", "This API as OpenAPI 3.1"),
+    Route("GET", "/v1/openapi.json", _get_openapi, "getOpenapi", "This API as OpenAPI 3.1"),
 )

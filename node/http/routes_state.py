@@ -18,7 +18,7 @@ QUERY_FIELDS_MAX = 32
 _hex = {"type": "string", "pattern": "^([0-9a-f]{2})+$"}
 
 
-async def get_record(ask: Ask) -> web.Response:
+async def _get_record(ask: Ask) -> web.Response:
     key = hex_bytes(ask.segment("key"), "key")
     contract, table = ask.segment("contract"), ask.segment("table")
     viewer = ask.viewer()
@@ -26,26 +26,26 @@ async def get_record(ask: Ask) -> web.Response:
     return reply(records.state(contract, table, key, viewer, ask.params["prove"]))
 
 
-async def get_balance(ask: Ask) -> web.Response:
+async def _get_balance(ask: Ask) -> web.Response:
     account = hex_bytes(ask.segment("account"), "account")
     records = ask.service.query.records
     return reply(records.balance(account, ask.params["height"], ask.viewer()))
 
 
-async def get_interface(ask: Ask) -> web.Response:
+async def _get_interface(ask: Ask) -> web.Response:
     records = ask.service.query.records
     return reply(records.interface, headers={"ETag": f'"{records.interface_hash}"'})
 
 
-async def get_contract(ask: Ask) -> web.Response:
+async def _get_contract(ask: Ask) -> web.Response:
     return reply(ask.service.query.records.contract(ask.segment("contract")))
 
 
-async def post_query(ask: Ask) -> web.Response:
+async def _post_query(ask: Ask) -> web.Response:
     return _run(ask, await read_json(ask.request))
 
 
-async def get_query(ask: Ask) -> web.Response:
+async def _get_query(ask: Ask) -> web.Response:
     given = ask.request.query
     if len(given) > QUERY_FIELDS_MAX or len(set(given)) != len(given):
         raise Refused("BAD_PARAMETER", "too many fields, or one given twice")
@@ -57,7 +57,7 @@ def _run(ask: Ask, args: dict[str, Any]) -> web.Response:
     return reply(ask.service.query.records.run(contract, query, args, ask.viewer()))
 
 
-async def create_challenge(ask: Ask) -> web.Response:
+async def _create_challenge(ask: Ask) -> web.Response:
     body = await read_json(ask.request)
     (public_key,) = _byte_fields(body, {"public_key": PUBLIC_KEY_BYTES})
     check_public_key(public_key)
@@ -73,7 +73,7 @@ async def create_challenge(ask: Ask) -> web.Response:
     )
 
 
-async def create_session(ask: Ask) -> web.Response:
+async def _create_session(ask: Ask) -> web.Response:
     body = await read_json(ask.request)
     sizes = {"public_key": PUBLIC_KEY_BYTES, "challenge": None, "signature": SIGNATURE_BYTES}
     public_key, challenge, signature = _byte_fields(body, sizes)
@@ -106,7 +106,7 @@ ROUTES = (
     Route(
         "GET",
         "/v1/state/{contract}/{table}/{key}",
-        get_record,
+        _get_record,
         "getRecord",
         "One record of the current state",
         (flag("prove", "add the proof against a certified header; absence is provable too"),),
@@ -114,23 +114,23 @@ ROUTES = (
     Route(
         "GET",
         "/v1/balances/{account}",
-        get_balance,
+        _get_balance,
         "getBalance",
         "An account's record now or after a past block",
         (integer("height", "after the block of this height", None, 0, HEIGHT_MAX),),
     ),
-    Route("GET", "/v1/contracts", get_interface, "getInterface", "The interface of all contracts"),
+    Route("GET", "/v1/contracts", _get_interface, "getInterface", "The interface of all contracts"),
     Route(
         "GET",
         "/v1/contracts/{contract}",
-        get_contract,
+        _get_contract,
         "getContract",
         "One contract's interface and source hash",
     ),
     Route(
         "POST",
         "/v1/contracts/{contract}/queries/{query}",
-        post_query,
+        _post_query,
         "runQuery",
         "Run a contract's query with JSON arguments",
         body=Body({JSON_TYPE: {"type": "object"}}, required=False),
@@ -138,7 +138,7 @@ ROUTES = (
     Route(
         "GET",
         "/v1/contracts/{contract}/queries/{query}",
-        get_query,
+        _get_query,
         "runQueryByUrl",
         "Run a contract's query with its arguments in the URL",
         parameters=None,
@@ -146,7 +146,7 @@ ROUTES = (
     Route(
         "POST",
         "/v1/challenges",
-        create_challenge,
+        _create_challenge,
         "createChallenge",
         "A challenge for a key's holder to sign",
         body=Body({JSON_TYPE: _object("public_key")}),
@@ -155,7 +155,7 @@ ROUTES = (
     Route(
         "POST",
         "/v1/sessions",
-        create_session,
+        _create_session,
         "createSession",
         "Trade a signed challenge for a token of 15 minutes",
         body=Body({JSON_TYPE: _object("public_key", "challenge", "signature")}),

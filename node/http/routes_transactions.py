@@ -36,7 +36,7 @@ _batch_codec: Codec[tuple[bytes, ...]] = Codec(
 )
 
 
-async def submit(ask: Ask) -> web.Response:
+async def _submit(ask: Ask) -> web.Response:
     content_type = ask.request.content_type
     if content_type == BATCH_TYPE:
         raws = _batch_codec.decode(await read_body(ask.request, BATCH_BYTES_MAX))
@@ -121,7 +121,7 @@ def _item(ask: Ask, result: SubmitResult) -> dict[str, Any]:
     return item
 
 
-async def get_transaction(ask: Ask) -> web.Response:
+async def _get_transaction(ask: Ask) -> web.Response:
     identity = hex_bytes(ask.segment("id"), "id", ID_BYTES)
     viewer = ask.viewer()
     if ask.params["wait"] > 0:
@@ -144,7 +144,7 @@ def _unfinished(ask: Ask, identity: bytes) -> dict[str, Any]:
     return {**view, "status": status, "valid_until": time_to_json(until)}
 
 
-async def simulate(ask: Ask) -> web.Response:
+async def _simulate(ask: Ask) -> web.Response:
     if ask.request.content_type != ONE_TYPE:
         raise Refused("BAD_CONTENT_TYPE", f"send {ONE_TYPE}")
     viewer = ask.viewer()
@@ -160,7 +160,7 @@ ROUTES = (
     Route(
         "POST",
         "/v1/transactions",
-        submit,
+        _submit,
         "submitTransactions",
         "Submit one transaction, or a batch of up to 500",
         (choice("wait", "what to wait for", "check", ("none", "check", "commit")), _timeout),
@@ -170,7 +170,7 @@ ROUTES = (
     Route(
         "POST",
         "/v1/transactions/simulate",
-        simulate,
+        _simulate,
         "simulateTransaction",
         "What would become of a transaction now; nothing is kept",
         body=Body({ONE_TYPE: _bytes_schema}),
@@ -178,7 +178,7 @@ ROUTES = (
     Route(
         "GET",
         "/v1/transactions/{id}",
-        get_transaction,
+        _get_transaction,
         "getTransaction",
         "A transaction's state: pending, committed, failed, expired or unknown",
         (

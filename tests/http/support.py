@@ -299,4 +299,4 @@ class Service:
         return self.failed
 
     def measurements(self) -> Mapping[str, float]:
-        return {"consensus_height": self.query.head.height, "consensus_total_txs": 3}
+        return {"consensus_view_number": 7, "p2p_message_send_bytes": 512}

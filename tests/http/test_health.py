@@ -16,6 +16,7 @@ from node.http.metrics import COUNTERS, GAUGES
 from node.http.openapi import build_document
 from node.http.service import FailedCheck
 from tests.http.conftest import Api
+from tests.http.support import BLOCK_MS, World
 
 
 async def test_alive_and_ready(api: Api) -> None:
@@ -35,14 +36,20 @@ async def test_version(api: Api) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", (await api.get("/version"))["version"])
 
 
-async def test_metrics(api: Api) -> None:
+async def test_metrics(api: Api, world: World) -> None:
+    world.open_shop()
     await api.get("/v1/status")
     await api.code("GET", "/nope", 404)
     async with api.http.get(api.server.url + "/metrics") as response:
         families = {
             family.name: family for family in text_string_to_metric_families(await response.text())
         }
-    assert families["groat_consensus_height"].samples[0].value == 0
+    values = {name: family.samples[0].value for name, family in families.items()}
+    assert values["groat_consensus_height"] == values["groat_consensus_total_txs"] == 3
+    assert values["groat_consensus_num_txs"] == 1
+    assert values["groat_consensus_block_interval_seconds"] == BLOCK_MS / 1000
+    assert values["groat_consensus_view_number"] == 7
+    assert values["groat_p2p_message_send_bytes"] == 512
     assert families["groat_consensus_total_txs"].type == "counter"
     answered = {
         (sample.labels["operation"], sample.labels["status"]): sample.value
@@ -123,6 +130,14 @@ def test_every_query_is_described_with_its_arguments(document: dict[str, Any]) -
     card = document["paths"]["/v1/contracts/prepaid/queries/card"]["post"]
     assert card["requestBody"]["required"]
     assert "card" in card["requestBody"]["content"]["application/json"]["schema"]["properties"]
+
+
+def test_every_action_has_a_schema(document: dict[str, Any]) -> None:
+    schema = document["components"]["schemas"]["prepaid.consume"]
+    assert set(schema["required"]) == {"card", "amt", "seq"}
+    assert {"type": "string", "pattern": "^-?(0|[1-9][0-9]*)$"} in schema["properties"]["amt"][
+        "anyOf"
+    ]
 
 
 def test_operations_have_distinct_names(document: dict[str, Any]) -> None:
