@@ -24,8 +24,8 @@ from node.protocol.messages import (
     Commit,
     Dissent,
     Message,
-    PrePrepare,
     Prepare,
+    PrePrepare,
     ViewChange,
 )
 from node.state.keyvalue import MemoryKeyValue

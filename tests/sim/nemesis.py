@@ -19,6 +19,8 @@ CUT_MS = (300, 7_000)
 STORM_MS = (300, 6_000)
 PAUSE_MS = (50, 4_000)
 OUTPUTS_TO_CRASH_MAX = 12
+WRITES_TO_CRASH_MAX = 6
+PATIENCE_MS = 1_500
 FAULT_KINDS = ("crash", "power_cut", "partition", "one_way", "bridge", "storm", "flap", "pause")
 INTERVALS_MS = (250, 700, 1_500, 4_000)
 
@@ -91,25 +93,19 @@ class Nemesis:
 
     def _fell(self, node: SimNode) -> None:
         """Stop a node between two outputs, inside one, or wherever it is."""
-        if self._chance.random() < 0.7:
-            node.crash_during_output(self._chance.randrange(OUTPUTS_TO_CRASH_MAX))
-            self._scheduler.after(400, lambda: self._notice(node))
+        if self._chance.random() < 0.8:
+            in_write = self._chance.random() < 0.5
+            outputs_max = WRITES_TO_CRASH_MAX if in_write else OUTPUTS_TO_CRASH_MAX
+            node.crash_during_output(self._chance.randrange(outputs_max), in_write)
+            self._scheduler.after(PATIENCE_MS, lambda: self._notice(node))
         else:
             node.crash()
-        self._later(DOWN_MS, lambda: self._revive(node))
+        self._later(DOWN_MS, node.start)
 
     def _notice(self, node: SimNode) -> None:
         """A node that had nothing to do when it was to crash in an output crashes now."""
         if not self._over and node.armed:
             node.crash()
-
-    def _revive(self, node: SimNode) -> None:
-        if node.up:
-            return
-        if self._chance.random() < 0.15:
-            disk = self._chance.choice((node.machine.state_disk, node.machine.vote_disk))
-            disk.cut_power_after(self._chance.randrange(3))
-        node.start()
 
     def _pause(self) -> None:
         node = self._chance.choice(self._nodes)

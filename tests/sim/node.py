@@ -65,6 +65,9 @@ class Observer(Protocol):
     def on_sending(self, node: SimNode, message: Message) -> None:
         """A message is about to leave."""
 
+    def on_crashed(self, node: SimNode, writing: bool) -> None:
+        """A node stopped at once, perhaps in the middle of a write."""
+
     def on_committed(self, node: SimNode, committed: io.Committed) -> None:
         """A block is final and stored."""
 
@@ -124,6 +127,7 @@ class SimNode:
         self._timers: dict[int, int] = {}
         self._last_timer = 0
         self._fuse: int | None = None
+        self._fuse_in_writes = False
 
     @property
     def up(self) -> bool:
@@ -169,6 +173,7 @@ class SimNode:
             return
         except PowerCut:
             self._note("power fails while starting")
+            self._observer.on_crashed(self, writing=True)
             self._forget()
             self._scheduler.after(RESTART_AFTER_FAILED_START_MS, self.start)
             return
@@ -184,16 +189,20 @@ class SimNode:
         if not self.up:
             return
         writing = self._writing
-        disk = self._disk_of(writing)
-        if writing is not None and disk is not None and disk.survives():
-            self._write(writing)
+        if writing is not None:
+            disk = self._disk_of(writing)
+            disk.cut_power_after(None)
+            if disk.survives():
+                self._write(writing)
         self._note("crashes" + (f" in {type(writing).__name__}" if writing else ""))
+        self._observer.on_crashed(self, writing is not None)
         self._forget()
         self._network.went_down(self.number)
 
-    def crash_during_output(self, number: int) -> None:
-        """Crash in the `number`-th output from now on, 0 being the next."""
+    def crash_during_output(self, number: int, of_writes: bool) -> None:
+        """Crash in the `number`-th output (or write) from now on, 0 being the next."""
         self._fuse = number
+        self._fuse_in_writes = of_writes
 
     @property
     def armed(self) -> bool:
@@ -276,7 +285,7 @@ class SimNode:
     # ---- outputs
 
     def _pump(self) -> None:
-        """Perform what is due, then take the next input, until the disk or nothing is waited for."""
+        """Perform what is due, then take the next input, until there is something to wait for."""
         while self.core is not None and self._writing is None and not self.paused:
             if self._outputs:
                 self._perform_next()
@@ -288,7 +297,8 @@ class SimNode:
 
     def _perform_next(self) -> None:
         output = self._outputs.popleft()
-        if self._fuse is not None:
+        is_write = isinstance(output, (io.WriteVote, io.WriteBlock))
+        if self._fuse is not None and (is_write or not self._fuse_in_writes):
             self._fuse -= 1
             if self._fuse < 0:
                 self._perform_in_part(output)
@@ -380,14 +390,10 @@ class SimNode:
             case io.WriteBlock(_, batch):
                 self.running.store.write(batch)
 
-    def _disk_of(self, output: io.WriteVote | io.WriteBlock | None) -> SimDisk | None:
-        match output:
-            case io.WriteVote():
-                return self.machine.vote_disk
-            case io.WriteBlock():
-                return self.machine.state_disk
-            case None:
-                return None
+    def _disk_of(self, output: io.WriteVote | io.WriteBlock) -> SimDisk:
+        if isinstance(output, io.WriteVote):
+            return self.machine.vote_disk
+        return self.machine.state_disk
 
     def _set_timer(self, token: int, delay_ms: int) -> None:
         self._last_timer += 1

@@ -18,8 +18,8 @@ from unittest.mock import patch
 
 from node import outputs as io
 from node.admission import Verdict
-from node.protocol import sealing
-from node.protocol.errors import StoreFailure
+from node.protocol import keys, sealing
+from node.protocol.errors import Refused, StoreFailure
 from node.protocol.messages import Message
 from tests.sim.checkers import Checkers, Violation
 from tests.sim.disk import SimDisk
@@ -34,8 +34,9 @@ from tests.sim.world import Shape, found, key_of
 
 SIZES = {4: 12, 1: 1, 5: 2, 7: 2}
 FAULTY_MS = (4_000, 18_000)
-BURST_PAUSE_MS = (300, 1_000, 2_500)
+BURST_PAUSE_MS = (700, 1_500, 3_000)
 SKEW_MS_MAX = 500
+FIRST_START_FAILS = 0.1
 SETTLE_MS_MAX = 90_000
 PROBE_MS_MAX = 15_000
 LEAD_MS = 60_000
@@ -59,8 +60,31 @@ def run_seed(seed: int, sink: Callable[[str], None] | None = None) -> Result:
     """Run one seed; `sink` gets the story line by line."""
     # The only chance that the node draws for itself is in sealing, which only clients do here.
     drawn = SimpleNamespace(token_bytes=Random(f"{seed}/seals").randbytes)
-    with patch.object(sealing, "secrets", drawn):
+    with (
+        patch.object(sealing, "secrets", drawn),
+        patch.object(keys, "verify", _Verify(keys.verify)),
+    ):
         return Simulation(seed, sink).run()
+
+
+class _Verify:
+    """Signature checks are pure and half of a run's time: each is done once, not once a node."""
+
+    def __init__(self, verify: Callable[[bytes, bytes, bytes], None]) -> None:
+        self._verify = verify
+        self._refusals: dict[tuple[bytes, bytes, bytes], Refused | None] = {}
+
+    def __call__(self, public_key: bytes, digest: bytes, signature: bytes) -> None:
+        question = (public_key, digest, signature)
+        if question not in self._refusals:
+            try:
+                self._verify(public_key, digest, signature)
+                self._refusals[question] = None
+            except Refused as refusal:
+                self._refusals[question] = refusal
+        known = self._refusals[question]
+        if known is not None:
+            raise Refused(known.code, known.message)
 
 
 class Simulation:
@@ -108,11 +132,13 @@ class Simulation:
         nodes = []
         for number in range(len(keys)):
             disk_chance = Random(f"{seed}/disk{number}")
+            disks = SimDisk(disk_chance), SimDisk(disk_chance)
+            if self._chance.random() < FIRST_START_FAILS:
+                self._chance.choice(disks).cut_power_after(0)
             machine = Machine(
                 number,
                 key_of(f"node{number}"),
-                SimDisk(disk_chance),
-                SimDisk(disk_chance),
+                *disks,
                 Random(f"{seed}/node{number}"),
                 self._chance.randint(-SKEW_MS_MAX, SKEW_MS_MAX),
             )
@@ -241,6 +267,13 @@ class Simulation:
     def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
         """See `Observer`."""
         self.checkers.on_start_refused(node, failure)
+
+    def on_crashed(self, node: SimNode, writing: bool) -> None:
+        """See `Observer`."""
+        counts = self.result.counts
+        counts["crashes"] += 1
+        counts["crashes in a write"] += writing
+        counts["starts cut short"] += not node.up
 
     def on_sending(self, node: SimNode, message: Message) -> None:
         """See `Observer`."""

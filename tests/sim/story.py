@@ -70,12 +70,21 @@ class Made:
 
 
 @dataclass
+class Merchant:
+    """A merchant, and how far its admission has come as far as it knows."""
+
+    id: bytes
+    owner: str
+    filed: bool = False
+    admitted: bool = False
+
+
+@dataclass
 class Card:
     """A card as its holder remembers it."""
 
     id: bytes
     holder: str
-    merchant: int
     next_seq: int = 1
 
 
@@ -86,27 +95,25 @@ class Story:
         self._genesis = genesis
         self._chain = genesis.chain
         self._chance = chance
-        self._merchants = [chance.randbytes(16) for _ in MERCHANTS]
+        self._merchants = [Merchant(chance.randbytes(16), owner) for owner in MERCHANTS]
         self._cards: list[Card] = []
         self._by_id: dict[bytes, Card] = {}
         self._frozen = False
         self._now_ms = 0
 
-    def opening(self, now_ms: int) -> list[Made]:
-        """What must come first: the merchants are filed and admitted."""
+    def foundation(self, now_ms: int) -> list[Made]:
+        """What must be booked before anybody can have a card; empty once it is."""
         self._now_ms = now_ms
+        bank = key_of("bank").public_key
         made = []
-        for merchant_id, owner in zip(self._merchants, MERCHANTS, strict=True):
-            bank = key_of("bank").public_key
-            filing = {"merchant": merchant_id, "name": owner, "custodian": bank}
-            made.append(self._make(owner, ("prepaid", "file_merchant", filing)))
-            admission = {"merchant": merchant_id, "class": CARD_CLASS}
-            made.append(self._make("regulator", ("prepaid", "approve", admission)))
+        for merchant in self._merchants:
+            if not merchant.filed:
+                args = {"merchant": merchant.id, "name": merchant.owner, "custodian": bank}
+                made.append(self._make(merchant.owner, ("prepaid", "file_merchant", args)))
+            elif not merchant.admitted:
+                admission = {"merchant": merchant.id, "class": CARD_CLASS}
+                made.append(self._make("regulator", ("prepaid", "approve", admission)))
         return made
-
-    def admission(self, now_ms: int) -> list[Made]:
-        """The admissions again, for when they came before the filings."""
-        return self.opening(now_ms)[1::2]
 
     def next(self, now_ms: int) -> list[Made]:
         """One or two transactions of a random kind."""
@@ -121,10 +128,18 @@ class Story:
         return self._enrol()
 
     def learn(self, made: Made, receipt: Receipt) -> None:
-        """A client saw a receipt: where a sequence was wrong, it now knows the right one."""
-        card = self._by_id.get(made.calls[0][2].get("card", b""))
-        if card is not None and receipt.code == "SEQ_GAP":
-            card.next_seq = int(receipt.details["expected"])
+        """A client saw a receipt."""
+        for _, action, args in made.calls:
+            card = self._by_id.get(args.get("card", b""))
+            merchant = next((m for m in self._merchants if m.id == args.get("merchant")), None)
+            if receipt.code == "SEQ_GAP" and card is not None:
+                card.next_seq = int(receipt.details["expected"])
+            elif receipt.ok and action == "open_card" and card is not None:
+                self._cards.append(card)
+            elif receipt.ok and action == "file_merchant" and merchant is not None:
+                merchant.filed = True
+            elif receipt.ok and action == "approve" and merchant is not None:
+                merchant.admitted = True
 
     # ---- good ones
 
@@ -136,13 +151,12 @@ class Story:
 
     def _open_card(self) -> Made:
         holder = f"holder{self._chance.randrange(HOLDERS)}"
-        merchant = self._chance.randrange(len(self._merchants))
-        card = Card(self._chance.randbytes(16), holder, merchant)
-        self._cards.append(card)
+        merchant = self._chance.choice(self._merchants)
+        card = Card(self._chance.randbytes(16), holder)
         self._by_id[card.id] = card
         terms = {
             "card": card.id,
-            "merchant": self._merchants[merchant],
+            "merchant": merchant.id,
             "holder_pub": key_of(holder).public_key,
             "class": CARD_CLASS,
             "paid": self._chance.randint(0, PAID_MAX),
@@ -150,7 +164,9 @@ class Story:
             "ticket_until": self._now_ms + TICKET_MS,
         }
         whole = OpenCard.model_validate({**terms, "ticket": bytes(64)}).terms()
-        return self._make("bank", ("prepaid", "open_card", self._consented(holder, "open_card", whole)))
+        return self._make(
+            "bank", ("prepaid", "open_card", self._consented(holder, "open_card", whole))
+        )
 
     def _top_up(self) -> Made:
         if not self._cards:
@@ -164,7 +180,9 @@ class Story:
             "ticket_until": self._now_ms + TICKET_MS,
         }
         whole = TopUp.model_validate({**terms, "ticket": bytes(64)}).terms()
-        return self._make("bank", ("prepaid", "top_up", self._consented(card.holder, "top_up", whole)))
+        return self._make(
+            "bank", ("prepaid", "top_up", self._consented(card.holder, "top_up", whole))
+        )
 
     def _several(self) -> Made:
         """Two to four visits in one transaction, all or nothing."""
@@ -189,7 +207,7 @@ class Story:
         """A stop, or the end of one; what is refused meanwhile is refused everywhere."""
         action = "unfreeze" if self._frozen else "freeze"
         self._frozen = not self._frozen
-        args = {"merchant": self._merchants[0], "scope": "PAYOUT", "reason": "inspection"}
+        args = {"merchant": self._merchants[0].id, "scope": "PAYOUT", "reason": "inspection"}
         return self._make("regulator", ("prepaid", action, args))
 
     def _short_lived(self) -> Made:

@@ -14,8 +14,8 @@ from node.protocol.messages import (
     Evidence,
     Head,
     Message,
-    PrePrepare,
     Prepare,
+    PrePrepare,
     TransactionRequest,
     Transactions,
     ViewChange,
@@ -57,10 +57,9 @@ def describe(message: Message) -> str:
         case Prepare() | Commit() | Dissent():
             return f"{name} h={message.height} v={message.view} {short(message.block_id)}"
         case PrePrepare():
-            return (
-                f"{name} h={message.height} v={message.view} root={short(message.header.state_root)}"
-                f" txs={len(message.transaction_hashes)} vcs={len(message.view_changes)}"
-            )
+            size = f"txs={len(message.transaction_hashes)} vcs={len(message.view_changes)}"
+            root = short(message.header.state_root)
+            return f"{name} h={message.height} v={message.view} root={root} {size}"
         case ViewChange():
             prepared = f"prepared={message.prepared_view} {short(message.prepared_block)}"
             return f"{name} h={message.height} v={message.view} {prepared}"

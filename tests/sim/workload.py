@@ -20,7 +20,8 @@ from tests.sim.story import Made, Story
 
 LATENCY_MS_MAX = 10
 RETRY_MS = (600, 4_000)
-BURST_MAX = 6
+BURST_MAX = 4
+FOUNDATION_MS = 400
 EXPIRED_FOR_SURE_MS = 3_000
 PROMISES = ("PENDING", "KNOWN")
 TRANSIENT = ("MEMPOOL_FULL", "SENDER_LIMIT")
@@ -63,12 +64,8 @@ class Workload:
     def start(self, until_ms: int, pause_ms_max: int) -> None:
         """Send bursts of transactions until `until_ms`."""
         self._until_ms = until_ms
-        for made in self._story.opening(self._scheduler.now_ms):
-            self.send(made)
-        self._scheduler.after(
-            800, lambda: [self.send(m) for m in self._story.admission(self._scheduler.now_ms)] and None
-        )
-        self._scheduler.after(1_500, lambda: self._burst(pause_ms_max))
+        self._lay_foundation()
+        self._burst(pause_ms_max)
 
     def be_patient(self) -> None:
         """From now on leave transactions to the nodes that promised to settle them."""
@@ -112,7 +109,9 @@ class Workload:
         if code in PROMISES:
             order.promised[node.number] = node.incarnation
         elif code == "COMMITTED":
-            self._acknowledge(identity)
+            store = node.running.store
+            height, index = store.find(identity) or (0, 0)
+            self._acknowledge(store.receipts(height)[index])
         elif code not in TRANSIENT:
             order.refused = code
 
@@ -121,14 +120,23 @@ class Workload:
         for receipt in receipts:
             order = self.waiting.get(receipt.transaction_id)
             if order is not None and node.number in order.contacted:
-                self._story.learn(order.made, receipt)
-                self._acknowledge(receipt.transaction_id)
+                self._acknowledge(receipt)
 
-    def _acknowledge(self, identity: bytes) -> None:
+    def _acknowledge(self, receipt: Receipt) -> None:
         self._counts["transactions acknowledged"] += 1
-        self.acknowledged[identity] = self.waiting.pop(identity)
+        order = self.waiting.pop(receipt.transaction_id)
+        self._story.learn(order.made, receipt)
+        self.acknowledged[receipt.transaction_id] = order
 
     # ---- sending
+
+    def _lay_foundation(self) -> None:
+        now_ms = self._scheduler.now_ms
+        foundation = self._story.foundation(now_ms)
+        for made in foundation:
+            self.send(made)
+        if foundation and now_ms < self._until_ms:
+            self._scheduler.after(FOUNDATION_MS, self._lay_foundation)
 
     def _burst(self, pause_ms_max: int) -> None:
         now_ms = self._scheduler.now_ms
@@ -170,7 +178,7 @@ class Workload:
         )
 
     def _is_over(self, order: Order, now_ms: int) -> bool:
-        """Whether it was refused by all, or can be in no block any more."""
-        if order.refused and not order.promised:
+        """Whether a node refused it and none promised it, or no block may hold it any more."""
+        if order.refused and not self._is_promised(order):
             return True
         return order.made.transaction.body.valid_until + EXPIRED_FOR_SURE_MS < now_ms
