@@ -44,10 +44,13 @@ def check_contracts(genesis: Genesis) -> None:
     for name, agreed in genesis.contracts.items():
         if own.get(name) != agreed:
             found = own.get(name, "none")[:12]
+            advice = "install the version of groat that the network uses"
+            if genesis.dev:
+                advice += ", or start this dev network afresh with `groat reset --yes`"
             raise Misconfigured(
                 "UNKNOWN_CONTRACT_HASH",
                 f"this network runs contract {name} {agreed[:12]}, this program has {found}; "
-                "install the version of groat that the network uses",
+                + advice,
             )
     check_sources(genesis.contracts)
 
