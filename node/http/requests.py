@@ -200,7 +200,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def _check(value: object, depth: int) -> None:
-    if depth > JSON_DEPTH_MAX:
+    if depth >= JSON_DEPTH_MAX and isinstance(value, dict | list):
         raise Refused("TOO_DEEP", f"nested deeper than {JSON_DEPTH_MAX}")
     if isinstance(value, str):
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,10 +72,14 @@ class Shared:
         """Submit without waiting for the verdict; False when too many do that already."""
         if len(self._background) >= BACKGROUND_MAX:
             return False
-        task = asyncio.ensure_future(self.service.submit(raws))
+        task = asyncio.create_task(self._submit_unheard(raws))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return True
+
+    async def _submit_unheard(self, raws: Sequence[bytes]) -> None:
+        with suppress(Refused):  # whoever wanted to hear of it would have waited
+            await self.service.submit(raws)
 
     def remember(self, transaction_id: bytes) -> None:
         """Keep the lifetime of a transaction that was accepted here, to tell when it expired."""
