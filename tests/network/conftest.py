@@ -1,0 +1,83 @@
+"""Real networks for these tests: four processes with TLS, synced disks and ports of their own."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from client.folder import NetworkFolder
+from client.local import LocalNetwork, create_network
+from client.node_api import NodeApi
+from tests.network.shop import Shop
+
+REPOSITORY = Path(__file__).parents[2]
+PORTS_FROM = 21_000
+PORTS_TO = 27_000
+NODES = 4
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` consecutive ports that nobody uses now."""
+    for first in range(PORTS_FROM, PORTS_TO, count):
+        sockets = []
+        try:
+            for port in range(first, first + count):
+                listener = socket.socket()
+                sockets.append(listener)
+                listener.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        else:
+            return first
+        finally:
+            for listener in sockets:
+                listener.close()
+    raise AssertionError("no free ports")
+
+
+def found(directory: Path) -> LocalNetwork:
+    """A new network in `directory`, not started."""
+    arguments = ["--network", str(REPOSITORY / "network.toml"), "--nodes", str(NODES)]
+    create_network(directory, [*arguments, "--ports-from", str(free_ports(2 * NODES))])
+    return LocalNetwork(NetworkFolder(directory))
+
+
+@pytest.fixture
+def founded(tmp_path: Path) -> Iterator[LocalNetwork]:
+    """A new network that does not run yet; whatever the test starts of it is killed."""
+    network = found(tmp_path / "net")
+    try:
+        yield network
+    finally:
+        network.kill([])
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]:
+    """Four running nodes, shared by the tests of a module: each leaves all of them alive."""
+    shared = found(tmp_path_factory.mktemp("shared") / "net")
+    try:
+        shared.start()
+        yield shared
+    finally:
+        shared.kill([])
+
+
+@pytest.fixture
+async def api(network: LocalNetwork) -> AsyncIterator[NodeApi]:
+    """A client of the running nodes."""
+    urls = [node.http_url for node in network.nodes]
+    async with NodeApi(network.folder.genesis, urls) as client:
+        yield client
+
+
+@pytest.fixture
+async def shop(network: LocalNetwork, api: NodeApi) -> Shop:
+    """An approved merchant whose bank can open cards."""
+    wallet = network.folder.wallet
+    opened = Shop(api, wallet.open("bank"), wallet.open("gym"), wallet.open("regulator"))
+    await opened.open()
+    return opened

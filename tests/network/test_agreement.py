@@ -1,0 +1,123 @@
+"""Four real processes agree, survive what may happen to one of them, and lose nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from client.local import LocalNetwork, State
+from client.node_api import NodeApi
+from tests.network.shop import BONUS, PAID, VISIT, Customer, Shop, agreed
+
+FACE = PAID + BONUS
+
+
+async def check_every_node(network: LocalNetwork, shop: Shop, customers: list[Customer]) -> None:
+    """Every acknowledged visit is on every node, and all have the same state."""
+    await agreed(shop.api, nodes=len(network.nodes))
+    for node in network.nodes:
+        for one in customers:
+            left = await shop.remaining(one, node.http_url)
+            assert left == FACE - VISIT * one.acknowledged, node.name
+
+
+async def test_a_purchase_settles_on_every_node(network: LocalNetwork, shop: Shop) -> None:
+    one = await shop.customer()
+    await shop.visit(one)
+    await shop.visit(one, sealed=False)
+    await check_every_node(network, shop, [one])
+
+
+async def test_one_node_alone_is_believed_only_with_its_proof(shop: Shop, api: NodeApi) -> None:
+    one = await shop.customer()
+    await shop.visit(one)
+    proven = await api.verified.record("prepaid", "cards", one.card, viewer=one.key)
+    assert proven.value is not None
+    strange = await api.verified.record("prepaid", "cards", bytes(16), viewer=one.key)
+    assert strange.value is None
+
+
+async def test_payments_settle_while_any_one_validator_is_dead(
+    network: LocalNetwork, shop: Shop
+) -> None:
+    one = await shop.customer()
+    for node in network.nodes:
+        network.kill([node.name])
+        await shop.visit(one)
+        await agreed(shop.api, nodes=3)
+        network.start([node.name])
+        await agreed(shop.api, nodes=4)
+    await check_every_node(network, shop, [one])
+
+
+async def test_a_paused_validator_catches_up(network: LocalNetwork, shop: Shop) -> None:
+    one = await shop.customer()
+    name = network.nodes[0].name
+    network.pause([name])
+    assert network.nodes[0].state is State.PAUSED
+    for _ in range(3):
+        await shop.visit(one)
+    network.resume([name])
+    await check_every_node(network, shop, [one])
+
+
+async def test_two_dead_of_four_stop_the_network_and_nothing_is_lost(
+    network: LocalNetwork, shop: Shop, api: NodeApi
+) -> None:
+    one = await shop.customer()
+    await shop.visit(one)
+    height, root = await agreed(api, nodes=4)
+    network.kill(["node3", "node4"])
+    visit = asyncio.create_task(shop.visit(one))
+    await asyncio.sleep(4)
+    assert not visit.done()
+    assert await agreed(api, nodes=2) == (height, root)
+    network.start(["node3", "node4"])
+    assert (await visit).status == "committed"
+    await check_every_node(network, shop, [one])
+
+
+async def test_all_killed_at_once_come_back_with_what_was_acknowledged(
+    network: LocalNetwork, shop: Shop
+) -> None:
+    customers = [await shop.customer() for _ in range(3)]
+    visits = asyncio.gather(*(shop.visit(one) for one in customers for _ in range(1)))
+    await visits
+    network.kill([])
+    network.start()
+    for one in customers:
+        await shop.visit(one)
+    await check_every_node(network, shop, customers)
+
+
+@pytest.mark.parametrize("seed", [1])
+async def test_kills_and_pauses_under_load_lose_nothing_acknowledged(
+    network: LocalNetwork, shop: Shop, seed: int
+) -> None:
+    chance = random.Random(seed)
+    customers = [await shop.customer() for _ in range(4)]
+    busy = True
+
+    async def shopping(one: Customer) -> None:
+        while busy:
+            await shop.visit(one)
+
+    tasks = [asyncio.create_task(shopping(one)) for one in customers]
+    until = time.monotonic() + 12
+    while time.monotonic() < until:
+        name = chance.choice(network.nodes).name
+        if chance.random() < 0.7:
+            network.kill([name])
+            await asyncio.sleep(chance.uniform(0.1, 1.5))
+            await asyncio.to_thread(network.start, [name])
+        else:
+            network.pause([name])
+            await asyncio.sleep(chance.uniform(0.1, 2.5))
+            network.resume([name])
+    busy = False
+    await asyncio.gather(*tasks)
+    assert sum(one.acknowledged for one in customers) > 20
+    await check_every_node(network, shop, customers)
