@@ -115,7 +115,7 @@ class CatchUp:
     ) -> list[Action]:
         """A connected peer claims that `height` is final; `urgent` when consensus believes it."""
         source = self._sources.setdefault(peer, _Source())
-        source.claims = height
+        source.claims = max(source.claims, height) if urgent else height
         if urgent:
             self._patient_until = 0
         return self._ask(now_ms)
@@ -130,11 +130,13 @@ class CatchUp:
         return self._ask(now_ms)
 
     def on_range(self, peer: bytes, answer: BlockRange, now_ms: int) -> list[Action]:
-        """Blocks came. Late answers are ignored; what does not follow on is a fault."""
+        """Blocks came. Late answers are ignored; a range with gaps or more than asked is a fault."""
         pending = self._pending
         if pending is None or pending.applying or pending.peer != peer:
             return []
         heights = [block.header.height for block in answer.blocks]
+        if heights and heights[0] != pending.first:
+            return []  # the answer to an earlier request, which took too long
         expected = list(range(pending.first, pending.first + len(heights)))
         if heights != expected or len(heights) > pending.count:
             fault = PeerFault("BAD_RANGE", "the blocks are not those that were asked for")
