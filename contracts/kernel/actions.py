@@ -9,14 +9,12 @@ from pydantic import Field
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
 from contracts.kernel.identity import ENROLLING_ROLES, IDENTITIES, Identity, may_enrol, register
-from contracts.kernel.ledger import PENDING
 from contracts.kernel.types import (
     CODE_CHARS_MAX,
     PAGE_DEFAULT,
     ROLES_MAX,
     Args,
     Code,
-    Id16,
     Limit,
     PublicKey,
 )
@@ -33,9 +31,8 @@ class Enrol(Args):
 
 
 class ExpirePending(Args):
-    """One page of the sweep over pending transfers."""
+    """How many to release at most."""
 
-    cursor: Id16 | None = None
     limit: Limit = PAGE_DEFAULT
 
 
@@ -54,11 +51,8 @@ def enrol(ctx: Context, args: Enrol) -> Details:
 
 def expire_pending(ctx: Context, args: ExpirePending) -> Details:
     """Give back what pending transfers past their deadline still reserve; anybody may."""
-    page = ctx.state.scan(PENDING, b"", args.cursor, args.limit)
-    expired = [key for key, pending in page if ctx.time_ms >= pending.deadline_ms]
-    for key in expired:
-        ctx.ledger.void_pending(key)
-    return {"expired": len(expired), "next": page[-1][0] if len(page) == args.limit else None}
+    expired = ctx.ledger.void_expired(args.limit)
+    return {"expired": expired, "done": expired < args.limit}
 
 
 ACTIONS = {

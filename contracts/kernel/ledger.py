@@ -77,6 +77,12 @@ class PendingTransfer(Record, frozen=True):
     readers: tuple[bytes, ...]
 
 
+class Deadline(Record, frozen=True):
+    """Says which pending transfer expires at the time in the key."""
+
+    transfer: bytes
+
+
 def _account_readers(account: Account) -> tuple[str, ...]:
     return (*[key.hex() for key in account.readers], REGULATOR)
 
@@ -95,6 +101,16 @@ ACCOUNTS = Table(
 PENDING = Table(
     "kernel/pending", PendingTransfer, "16 bytes, chosen by the contract", _pending_readers
 )
+DEADLINES = Table(
+    "kernel/deadlines",
+    Deadline,
+    "the deadline in 8 bytes, then the pending transfer's key",
+    lambda _: (REGULATOR,),
+)
+
+
+def _deadline_key(deadline_ms: int, transfer: bytes) -> bytes:
+    return deadline_ms.to_bytes(8, "big") + transfer
 
 
 @lru_cache(maxsize=4096)
@@ -156,6 +172,7 @@ class Ledger:
             self._change(credit, credits_pending=amount)
         stored = tuple([StoredLeg(*leg) for leg in legs])
         self._state.insert(PENDING, key, PendingTransfer(stored, deadline_ms, readers))
+        self._state.insert(DEADLINES, _deadline_key(deadline_ms, key), Deadline(key))
 
     def post_pending(self, key: bytes, amount: int | None = None) -> None:
         """Turn reserved legs into posted ones; `EXPIRED` from the deadline on.
@@ -178,19 +195,29 @@ class Ledger:
         """Give the reserved money back, before the deadline or after it."""
         self._release(key, self._state.need(PENDING, key))
 
+    def void_expired(self, limit: int) -> int:
+        """Void up to `limit` pending transfers whose deadline has come; how many it were."""
+        expired = [
+            deadline.transfer
+            for key, deadline in self._state.scan(DEADLINES, b"", None, limit)
+            if int.from_bytes(key[:8], "big") <= self._time_ms
+        ]
+        for transfer in expired:
+            self.void_pending(transfer)
+        return len(expired)
+
     def _release(self, key: bytes, pending: PendingTransfer) -> None:
         for leg in pending.legs:
             self._change(leg.debit, debits_pending=-leg.amount)
             self._change(leg.credit, credits_pending=-leg.amount)
         self._state.delete(PENDING, key)
+        self._state.delete(DEADLINES, _deadline_key(pending.deadline_ms, key))
 
     def _check_leg(self, debit: bytes, credit: bytes, amount: int) -> None:
-        state = self._state
         assert 0 < amount <= AMOUNT_MAX, "an amount is between 1 and 2^63 - 1"
         assert debit != credit, "a leg joins two accounts"
-        assert state.need(ACCOUNTS, debit).asset == state.need(ACCOUNTS, credit).asset, (
-            "a leg joins accounts of one asset"
-        )
+        source, target = self._state.need(ACCOUNTS, debit), self._state.need(ACCOUNTS, credit)
+        assert source.asset == target.asset, "a leg joins accounts of one asset"
 
     def _change(
         self,

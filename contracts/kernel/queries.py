@@ -12,6 +12,7 @@ from contracts.kernel.identity import CURRENT, IDENTITIES, VALIDATORS
 from contracts.kernel.ledger import (
     ACCOUNTS,
     ASSETS,
+    DEADLINES,
     PENDING,
     Account,
     account_key,
@@ -117,7 +118,9 @@ def audit(state: State) -> Audit:
     issued: dict[str, int] = {}
     reserved: dict[bytes, list[int]] = {}
     count = 0
-    for _, pending in walk(state, PENDING):
+    for key, pending in walk(state, PENDING):
+        if state.get(DEADLINES, pending.deadline_ms.to_bytes(8, "big") + key) is None:
+            violations.append(f"pending transfer {key.hex()} has no deadline")
         for leg in pending.legs:
             reserved.setdefault(leg.debit, [0, 0])[0] += leg.amount
             reserved.setdefault(leg.credit, [0, 0])[1] += leg.amount

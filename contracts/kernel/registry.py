@@ -16,7 +16,14 @@ from contracts.kernel.actions import ACTIONS
 from contracts.kernel.contract import Action, Audit, Contract, Query
 from contracts.kernel.identity import IDENTITIES, VALIDATORS, next_validators, roles_of
 from contracts.kernel.interface import interface
-from contracts.kernel.ledger import ACCOUNTS, ASSETS, PENDING, account_key, ledger_violations
+from contracts.kernel.ledger import (
+    ACCOUNTS,
+    ASSETS,
+    DEADLINES,
+    PENDING,
+    account_key,
+    ledger_violations,
+)
 from contracts.kernel.queries import QUERIES
 from contracts.kernel.queries import audit as kernel_audit
 from contracts.kernel.runtime import (
@@ -62,7 +69,7 @@ KERNEL = Contract(
     name="kernel",
     actions=ACTIONS,
     queries=QUERIES,
-    tables=(ACCOUNTS, ASSETS, IDENTITIES, PENDING, VALIDATORS),
+    tables=(ACCOUNTS, ASSETS, DEADLINES, IDENTITIES, PENDING, VALIDATORS),
     events=("Enrolled",),
     violations=ledger_violations,
     audit=kernel_audit,

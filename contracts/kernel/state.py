@@ -122,10 +122,11 @@ class Changes:
 class State:
     """Typed records over a reader, with the writes of one transaction."""
 
-    __slots__ = ("_before", "_overlay", "_records")
+    __slots__ = ("_before", "_below", "_records", "_scanned")
 
     def __init__(self, below: Reader) -> None:
-        self._overlay = Overlay(below)
+        self._below = below
+        self._scanned = Overlay(below)
         self._records: dict[Place, Any] = {}
         self._before: dict[Place, Any] = {}
 
@@ -135,7 +136,7 @@ class State:
         if place in self._records:
             found: R | None = self._records[place]
             return found
-        raw = self._overlay.get(table.name, key)
+        raw = self._below.get(table.name, key)
         record = None if raw is None else table.decode(raw)
         self._records[place] = record
         return record
@@ -164,8 +165,8 @@ class State:
         self, table: Table[R], prefix: bytes, after: bytes | None, limit: int
     ) -> list[tuple[bytes, R]]:
         """Up to `limit` records whose key starts with `prefix` and is > `after`, ascending."""
-        self._encode_into(self._overlay)
-        found = self._overlay.scan(table.name, prefix, after, limit)
+        self._encode_into(self._scanned)
+        found = self._scanned.scan(table.name, prefix, after, limit)
         return [(key, table.decode(raw)) for key, raw in found]
 
     @property

@@ -206,7 +206,7 @@ def refund(ctx: Context, args: Refund) -> Details:
     return {"refunded": book_refund(ctx, args.card, card, merchant, returned, args.reason, frozen)}
 
 
-# ---- guards and book-keeping
+# ---- guards
 
 
 def _merchant_for_issue(ctx: Context, merchant_id: bytes) -> Merchant:
@@ -254,6 +254,9 @@ def _check_may_refund(ctx: Context, card: Card | None, reason: str) -> None:
     }
     if not entitled[reason]:
         ctx.reject("UNAUTHORIZED", reason=reason)
+
+
+# ---- what was done before
 
 
 def _opened_before(ctx: Context, args: OpenCard, card: Card) -> Details:

@@ -50,7 +50,7 @@ def test_the_enrolled_may_send() -> None:
     assert world.do("new", "expire_pending", contract="kernel") == "UNAUTHORIZED"
     world.do("bank", "enrol", contract="kernel", public_key=key_of("new"), roles=["holder"])
     assert world.do("new", "expire_pending", contract="kernel") == "OK"
-    assert world.last.details == {"expired": 0, "next": None}
+    assert world.last.details == {"expired": 0, "done": True}
 
 
 def test_institutions_are_public_and_holders_are_not() -> None:

@@ -158,6 +158,19 @@ def test_a_reservation_is_posted_or_voided_once() -> None:
     assert caught.value.code == "NOT_FOUND"
 
 
+def test_the_sweep_voids_what_has_expired_and_nothing_else() -> None:
+    books = Books()
+    for number in range(4):
+        leg = Leg(books.alice, books.bob, 10)
+        books.ledger.reserve(id_of(f"hold {number}"), (leg,), DEADLINE_MS + number, ())
+    assert books.later(DEADLINE_MS - 1).void_expired(10) == 0
+    assert books.later(DEADLINE_MS + 2).void_expired(2) == 2
+    assert books.later(DEADLINE_MS + 2).void_expired(2) == 1
+    assert books.account(books.alice).available == 90
+    assert books.state.get(PENDING, id_of("hold 3")) is not None
+    assert audit(books.state).violations == []
+
+
 def test_money_from_nowhere_is_a_violation() -> None:
     books = Books()
     forged = Account(b"alice", "CNY", "purse", 0, 0, 0, 500, False, ())
