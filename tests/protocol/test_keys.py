@@ -35,7 +35,7 @@ def code_of(public_key: bytes, digest: bytes, signature: bytes) -> str:
     return refusal.value.code
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(SECRETS, st.binary(min_size=32, max_size=32))
 def test_both_libraries_sign_byte_for_byte_alike(secret: bytes, digest: bytes) -> None:
     own = PrivateKey(secret)
@@ -47,7 +47,7 @@ def test_both_libraries_sign_byte_for_byte_alike(secret: bytes, digest: bytes) -
     assert own.public_key == other.verifying_key.to_string("compressed")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(SECRETS, st.binary(min_size=32, max_size=32), st.integers(0, 511))
 def test_both_libraries_judge_alike(secret: bytes, digest: bytes, bit: int) -> None:
     own = PrivateKey(secret)

@@ -65,7 +65,6 @@ def code_of(sealed: SealedCall, chain: Chain = CHAIN, **changes: Any) -> str:
     return refusal.value.code
 
 
-@settings(deadline=None)
 @given(
     st.text(min_size=1, max_size=64),
     st.text(min_size=1, max_size=64),
@@ -150,7 +149,7 @@ def test_every_part_of_the_envelope_is_bound() -> None:
         assert code_of(msgspec.structs.replace(sealed, **change)) == "BAD_ENVELOPE", change
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_altered_envelope_is_refused(data: st.DataObject) -> None:
     raw = bytearray(encode(seal()))
