@@ -20,7 +20,6 @@ SILENCE_SECONDS_MAX = 45.0
 LINE_BYTES_MAX = 1 << 20
 PAUSE_SECONDS_MIN = 0.2
 PAUSE_SECONDS_MAX = 5.0
-LAGGED = "lagged"
 
 Headers = Callable[[str], Awaitable[dict[str, str]]]
 
@@ -36,24 +35,27 @@ class StreamEvent(NamedTuple):
 async def stream(
     connection: Connection, query: Mapping[str, str], after: str | None, headers: Headers
 ) -> AsyncIterator[StreamEvent]:
-    """Endless; reconnects with growing pauses, to another node where one fails.
+    """Endless; goes on with another node whenever one fails, ends the stream or talks nonsense.
 
-    Raises `Rejected` if a node refuses the request itself: asking again would not help.
+    Raises `Rejected` when all nodes refuse the request itself, one after the other: asking again
+    would not help. A single one may refuse because it is behind the cursor.
     """
-    cursor, pause = after, PAUSE_SECONDS_MIN
+    cursor, pause, refused = after, PAUSE_SECONDS_MIN, 0
     while True:
         url = connection.order()[0]
         try:
             async for event in _read(connection, url, query, cursor, headers):
-                pause = PAUSE_SECONDS_MIN
-                cursor = event.id
+                pause, refused, cursor = PAUSE_SECONDS_MIN, 0, event.id
                 yield event
         except Rejected:
-            raise
+            refused += 1
+            if refused >= len(connection.urls):
+                raise
         except (ClientError, NodeFault, aiohttp.ClientError, OSError, ValueError):
-            connection.distrust(url)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, PAUSE_SECONDS_MAX)
+            refused = 0
+        connection.distrust(url)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
 
 async def _read(
@@ -63,31 +65,46 @@ async def _read(
     cursor: str | None,
     headers: Headers,
 ) -> AsyncIterator[StreamEvent]:
-    """The events of one connection, until it ends or the node says that we lag behind."""
+    """The events of one connection, until it ends. Raises `ValueError` for nonsense."""
     sent = {"Accept": "text/event-stream", **await headers(url)}
     if cursor is not None:
         sent["Last-Event-ID"] = cursor
+    last = (-1, -1)
     timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_SECONDS_MAX)
     async with connection.session.get(
         f"{url}/v1/events", params=query, headers=sent, timeout=timeout, allow_redirects=False
     ) as response:
         if response.status != 200:
             raise problem(response.status, await _body(response))
+        if cursor is not None:
+            last = _position(cursor)
         fields: dict[str, str] = {}
         async for raw in response.content:
-            if len(raw) > LINE_BYTES_MAX:
-                raise ValueError("a line of the stream is too long")
             line = raw.decode().rstrip("\r\n")
             if line and not line.startswith(":"):
                 name, _, value = line.partition(":")
                 fields[name] = value.removeprefix(" ")
-            elif not line and fields:
-                if fields.get("event") == LAGGED:
-                    return
-                if "id" in fields and "data" in fields:
-                    data = json.loads(fields["data"])
-                    yield StreamEvent(fields["id"], fields.get("event", "message"), data)
-                fields = {}
+            elif not line and "id" in fields and "data" in fields:
+                event = _event(fields)
+                if _position(event.id) <= last:
+                    raise ValueError("the stream goes backwards")
+                last, fields = _position(event.id), {}
+                yield event
+            elif not line:
+                fields = {}  # about the stream itself, as `lagged`: it ends now
+
+
+def _event(fields: Mapping[str, str]) -> StreamEvent:
+    data = json.loads(fields["data"])
+    if not isinstance(data, dict):
+        raise ValueError("an event is a JSON object")
+    return StreamEvent(fields["id"], fields.get("event", "message"), data)
+
+
+def _position(cursor: str) -> tuple[int, int]:
+    """The place in the chain that an event's id names."""
+    height, _, index = cursor.partition(".")
+    return int(height), int(index)
 
 
 async def _body(response: aiohttp.ClientResponse) -> Json:

@@ -355,7 +355,7 @@ def _turn(deadline: float, nodes: int) -> Turn:
 
 def _submission(transaction: Transaction, wait: str, turn: Turn) -> Request:
     query = {"wait": wait}
-    if turn.hold:
+    if wait == "commit":
         query["timeout"] = f"{turn.hold:.3f}"
     return Request(
         "POST",

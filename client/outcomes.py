@@ -69,12 +69,13 @@ def parse_verdict(item: Any) -> Verdict:
     """What a node's JSON says of one transaction of a batch."""
     fields = item if isinstance(item, dict) else {}
     code, identity = str(fields.get("code", "BAD_ANSWER")), fields.get("id")
+    receipt = fields.get("receipt")
     accepted = code in ACCEPTED
     status = str(fields.get("status", "pending" if accepted else "refused"))
     return Verdict(
         identity if isinstance(identity, str) else None,
         accepted or status in FINAL,
-        code,
+        str(receipt.get("code")) if isinstance(receipt, dict) else code,
         str(fields.get("message", "")),
         status,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from client.errors import NotAllowed, Unproven
+from client.errors import NotAllowed, NotFound, Unproven
 from node.protocol.errors import GroatError
 
 _HINTS = {
@@ -34,6 +34,8 @@ def hint_for(error: GroatError) -> str:
         return "" if known in error.message else known
     if error.code == "PENDING":
         return f"groat tx wait {error.details.get('id', 'ID')}"
+    if isinstance(error, NotFound):
+        return "groat status; what is private needs the --key of somebody who may read it"
     if isinstance(error, Unproven):
         return "do not trust this node; ask another with --node"
     if isinstance(error, NotAllowed):

@@ -1,0 +1,31 @@
+"""A chain, a served node over it, and the SDK on that node, as fixtures."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from client.node_api import NodeApi
+from tests.client.support import Node, connect, serve
+from tests.http.support import World
+
+
+@pytest.fixture
+def world() -> World:
+    """A chain at height 0."""
+    return World()
+
+
+@pytest.fixture
+async def node(world: World) -> AsyncIterator[Node]:
+    """A served node over that chain."""
+    async with serve(world) as served:
+        yield served
+
+
+@pytest.fixture
+async def api(world: World, node: Node) -> AsyncIterator[NodeApi]:
+    """The SDK on that node."""
+    async with connect(world, [node.url]) as connected:
+        yield connected

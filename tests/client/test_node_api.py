@@ -1,0 +1,434 @@
+"""The SDK against a real API: submission that survives nodes, sessions, verified reading."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from client.connection import Request
+from client.errors import (
+    Expired,
+    NoQuorum,
+    NotAllowed,
+    NotFound,
+    Overloaded,
+    Pending,
+    Rejected,
+    Unproven,
+    Unreachable,
+)
+from client.interface import read_record
+from client.node_api import NodeApi
+from node.http.service import FailedCheck
+from node.http.sessions import SESSION_MS
+from node.protocol.json_view import to_json
+from node.protocol.sealing import Opener
+from node.protocol.transaction import Call, SealedCall, Transaction
+from tests.client.support import Node, connect, serve, serve_handler, serve_silence
+from tests.http.support import CARD, HOLDER, STRANGER, World
+from tests.protocol.support import EPOCH_SECRET
+
+TIMEOUT = 3.0
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def shop(world: World) -> World:
+    """The chain with a card of 100.00 on it, at height 3."""
+    world.open_shop()
+    return world
+
+
+def _consume(api: NodeApi, seq: int = 1, amount: int = 1_000, **options: Any) -> Transaction:
+    call = Call("prepaid", "consume", {"card": CARD, "amt": amount, "seq": seq})
+    return api.build(HOLDER, [call], **options)
+
+
+async def _settle_soon(node: Node) -> None:
+    await node.service.submitted.wait()
+    node.service.settle()
+
+
+# ---- building
+
+
+def test_calls_are_sealed_to_the_committee(world: World) -> None:
+    api = connect(world, [DEAD])
+    transaction = _consume(api)
+    sealed = transaction.body.calls[0]
+    assert isinstance(sealed, SealedCall)
+    body = transaction.body
+    opened = Opener(world.chain, {1: EPOCH_SECRET}).open(
+        sealed, body.sender, body.nonce, body.valid_until, 0
+    )
+    assert opened.args == {"card": CARD, "amt": 1_000, "seq": 1}
+    assert CARD not in transaction.raw
+
+
+def test_a_nonce_given_again_makes_the_same_clear_transaction(world: World) -> None:
+    api = connect(world, [DEAD])
+    first, again = (_consume(api, sealed=False, nonce=b"n" * 16) for _ in range(2))
+    assert first.raw == again.raw
+    assert api.decode(first.raw).id == first.id
+
+
+def test_the_exchange_key_is_changed_every_hour(world: World) -> None:
+    api = connect(world, [DEAD])
+    calls = [_consume(api).body.calls[0] for _ in range(2)]
+    world.now_ms += 60 * 60 * 1_000
+    calls.append(_consume(api).body.calls[0])
+    used = [call.ephemeral for call in calls if isinstance(call, SealedCall)]
+    assert used[0] == used[1] != used[2]
+
+
+# ---- submitting and waiting
+
+
+async def test_a_transaction_is_final_after_its_block(
+    shop: World, node: Node, api: NodeApi
+) -> None:
+    settling = asyncio.create_task(_settle_soon(node))
+    outcome = await api.submit(_consume(api), timeout_seconds=TIMEOUT)
+    await settling
+    assert (outcome.status, outcome.code, outcome.height) == ("committed", "OK", 4)
+    assert outcome.require() is outcome
+
+
+async def test_a_rejection_by_the_contract_is_a_final_outcome(
+    shop: World, node: Node, api: NodeApi
+) -> None:
+    settling = asyncio.create_task(_settle_soon(node))
+    transaction = _consume(api, amount=10_001)
+    outcome = await api.submit(transaction, timeout_seconds=TIMEOUT)
+    await settling
+    assert (outcome.status, outcome.code) == ("failed", "INSUFFICIENT")
+    with pytest.raises(Rejected) as error:
+        outcome.require()
+    assert error.value.code == "INSUFFICIENT"
+    seen = await api.outcome(transaction.id, HOLDER)
+    assert seen.details == {"remaining": "10000"}
+
+
+async def test_a_time_out_is_pending_and_never_a_failure(shop: World, api: NodeApi) -> None:
+    outcome = await api.submit(_consume(api), timeout_seconds=0.3)
+    assert outcome.status == "pending"
+    with pytest.raises(Pending):
+        outcome.require()
+
+
+async def test_sending_again_is_harmless(shop: World, node: Node, api: NodeApi) -> None:
+    transaction = _consume(api)
+    for _ in range(3):
+        await api.submit(transaction, wait="check")
+    assert len(node.service.pool) == 1
+    node.service.settle()
+    outcome = await api.submit(transaction, timeout_seconds=TIMEOUT)
+    assert outcome.height == 4
+    assert shop.store.head.height == 4
+
+
+async def test_what_a_node_refuses_is_rejected(shop: World, api: NodeApi) -> None:
+    transaction = _consume(api)
+    forged = transaction.raw[:-1] + bytes([transaction.raw[-1] ^ 1])
+    with pytest.raises(Rejected) as error:
+        await api.submit(api.decode(forged), timeout_seconds=TIMEOUT)
+    assert error.value.code == "BAD_SIGNATURE"
+
+
+async def test_a_submission_survives_dead_and_silent_nodes(shop: World, node: Node) -> None:
+    async with serve_silence() as silent, connect(shop, [DEAD, silent, node.url]) as api:
+        settling = asyncio.create_task(_settle_soon(node))
+        outcome = await api.submit(_consume(api), timeout_seconds=TIMEOUT)
+        await settling
+    assert outcome.status == "committed"
+
+
+async def test_a_node_that_keeps_a_transaction_to_itself_is_not_relied_on(
+    shop: World, node: Node
+) -> None:
+    async def hoard(_: web.Request) -> web.Response:
+        return web.json_response({"id": "00", "status": "pending"}, status=202)
+
+    async with serve_handler(hoard) as hoarder, connect(shop, [hoarder, node.url]) as api:
+        settling = asyncio.create_task(_settle_soon(node))
+        outcome = await api.submit(_consume(api), timeout_seconds=TIMEOUT)
+        await settling
+    assert outcome.status == "committed"
+
+
+async def test_without_any_node_it_fails_at_once(shop: World) -> None:
+    async with connect(shop, [DEAD, DEAD + "9"]) as api:
+        async with asyncio.timeout(TIMEOUT):
+            with pytest.raises(Unreachable):
+                await api.submit(_consume(api), timeout_seconds=60)
+
+
+async def test_an_overloaded_node_is_asked_again_while_there_is_time(
+    shop: World, node: Node, api: NodeApi
+) -> None:
+    node.service.capacity = 0
+    with pytest.raises(Overloaded) as error:
+        await api.submit(_consume(api), wait="check", timeout_seconds=0.5)
+    assert error.value.code == "MEMPOOL_FULL"
+
+    async def make_room() -> None:
+        await asyncio.sleep(0.2)
+        node.service.capacity = 10
+
+    clearing = asyncio.create_task(make_room())
+    assert (await api.submit(_consume(api), wait="check", timeout_seconds=5)).status == "pending"
+    await clearing
+
+
+async def test_a_batch_gets_a_verdict_on_each(shop: World, node: Node, api: NodeApi) -> None:
+    good, other = _consume(api), _consume(api, seq=2)
+    forged = api.decode(other.raw[:-1] + bytes([other.raw[-1] ^ 1]))
+    verdicts = await api.submit_many([good, forged, good])
+    assert [(one.accepted, one.code) for one in verdicts] == [
+        (True, "PENDING"),
+        (False, "BAD_SIGNATURE"),
+        (True, "KNOWN"),
+    ]
+    node.service.settle()
+    (final,) = await api.submit_many([good])
+    assert (final.accepted, final.status, final.code) == (True, "committed", "OK")
+
+
+async def test_waiting_for_an_id(shop: World, node: Node, api: NodeApi) -> None:
+    transaction = _consume(api)
+    assert (await api.wait(transaction.id, 0.2)).status == "unknown"
+    await api.submit(transaction, wait="check")
+    assert (await api.wait(transaction.id, 0.2)).status == "pending"
+    node.service.settle()
+    assert (await api.wait(transaction.id, TIMEOUT)).status == "committed"
+
+
+async def test_simulation_sends_nothing(shop: World, node: Node, api: NodeApi) -> None:
+    assert (await api.simulate(_consume(api))).status == "committed"
+    assert (await api.simulate(_consume(api, seq=5))).code == "SEQ_GAP"
+    assert not node.service.pool
+
+
+# ---- expiry
+
+
+async def test_expired_is_said_only_with_more_certified_heads_than_may_lie(shop: World) -> None:
+    """Four validators may hold one liar, so that two nodes must be past the lifetime."""
+    async with serve(shop) as first, serve(shop) as second:
+        one, both = connect(shop, [first.url]), connect(shop, [first.url, second.url])
+        transaction = _consume(both, valid_for_ms=500)
+        shop.commit()  # an empty block past the lifetime
+        for api, certain in ((one, False), (both, True)):
+            async with api:
+                until = transaction.body.valid_until
+                if certain:
+                    with pytest.raises(Expired) as error:
+                        await api.wait(transaction.id, 0.3, until)
+                    assert error.value.details["id"] == transaction.id.hex()
+                else:
+                    assert not (await api.wait(transaction.id, 0.3, until)).final
+
+
+async def test_while_the_head_is_younger_it_is_pending(shop: World) -> None:
+    async with (
+        serve(shop) as first,
+        serve(shop) as second,
+        connect(shop, [first.url, second.url]) as api,
+    ):
+        transaction = _consume(api, valid_for_ms=500)
+        shop.now_ms += 501  # the clock alone proves nothing
+        assert not (await api.wait(transaction.id, 0.3, transaction.body.valid_until)).final
+        shop.now_ms -= 501
+
+
+# ---- sessions
+
+
+async def test_private_reading_opens_one_session_by_itself(
+    shop: World, node: Node, api: NodeApi
+) -> None:
+    args = {"card": CARD.hex()}
+    with pytest.raises(NotFound):
+        await api.query("prepaid", "card", args)
+    with pytest.raises(NotAllowed) as error:
+        await api.verified.record("prepaid", "cards", CARD)
+    assert error.value.code == "SESSION_REQUIRED"
+    for _ in range(3):
+        answer = await api.query("prepaid", "card", args, HOLDER)
+    assert answer["result"]["remaining"] == "10000"
+    with pytest.raises(NotFound):
+        await api.query("prepaid", "card", args, STRANGER)
+
+
+async def test_a_session_is_renewed_before_it_ends(shop: World, api: NodeApi) -> None:
+    args = {"card": CARD.hex()}
+    await api.query("prepaid", "card", args, HOLDER)
+    shop.now_ms += SESSION_MS - 10_000
+    await api.query("prepaid", "card", args, HOLDER)
+    shop.now_ms += SESSION_MS + 1
+    await api.query("prepaid", "card", args, HOLDER)
+
+
+async def test_a_restarted_node_gets_a_new_session(shop: World) -> None:
+    args = {"card": CARD.hex()}
+    async with serve(shop) as node:
+        api = connect(shop, [node.url])
+        await api.query("prepaid", "card", args, HOLDER)
+    async with api, serve(shop, port=int(node.url.rpartition(":")[2])):
+        assert (await api.query("prepaid", "card", args, HOLDER))["height"] == "3"
+
+
+async def test_private_reading_fails_over(shop: World, node: Node) -> None:
+    async with connect(shop, [DEAD, node.url]) as api:
+        answer = await api.query("prepaid", "card", {"card": CARD.hex()}, HOLDER)
+    assert answer["result"]["remaining"] == "10000"
+
+
+# ---- verified reading
+
+
+async def test_a_header_is_verified(shop: World, api: NodeApi) -> None:
+    header = await api.verified.header("2")
+    assert header.height == 2
+    assert (await api.verified.header(header.id(shop.chain).hex())) == header
+    assert (await api.verified.header("latest")).height == api.light.head.height == 3
+    with pytest.raises(NotFound):
+        await api.verified.header("99")
+
+
+async def test_a_record_and_its_absence_are_proved(shop: World, api: NodeApi) -> None:
+    proven = await api.verified.record("prepaid", "cards", CARD, HOLDER)
+    assert proven.value == shop.store.get("prepaid/cards", CARD)
+    assert proven.height == 3
+    absent = await api.verified.record("prepaid", "cards", b"A" * 16, HOLDER)
+    assert absent.value is None
+    public = await api.verified.record("prepaid", "classes", b"gym")
+    assert public.value is not None
+
+
+async def test_a_query_is_checked_against_its_record(shop: World, api: NodeApi) -> None:
+    interface = dict(shop.query.records.interface)
+
+    def read(value: bytes) -> dict[str, Any]:
+        return read_record(interface, "prepaid", "cards", value)
+
+    args: dict[str, Any] = {"table": "cards", "key": CARD, "read": read, "viewer": HOLDER}
+    result, proven = await api.verified.query("prepaid", "card", {"card": CARD.hex()}, **args)
+    assert result is not None
+    assert result["remaining"] == "10000"
+    assert proven.height == 3
+
+
+async def test_a_receipt_is_proved(shop: World, node: Node, api: NodeApi) -> None:
+    transaction = _consume(api)
+    shop.commit(transaction)
+    assert (await api.verified.receipt(transaction.id)).height == 4
+
+
+Forge = Callable[[dict[str, Any]], None]
+
+
+async def _forging(node: Node, forge: Forge) -> Any:
+    """A node that passes on what the honest one answers, changed by `forge`."""
+
+    async def handler(request: web.Request) -> web.Response:
+        async with connect(node.world, [node.url]) as honest:
+            answer = await honest.ask(
+                Request(request.method, request.path, dict(request.query) or None)
+            )
+        body = json.loads(json.dumps(answer.body))
+        forge(body)
+        return web.json_response(body)
+
+    return handler
+
+
+def _wrong_value(body: dict[str, Any]) -> None:
+    body["value"] = body["value"][:-2] + "7f"
+
+
+def _nothing_there(body: dict[str, Any]) -> None:
+    body["value"] = None
+
+
+def _other_root(body: dict[str, Any]) -> None:
+    body["proof"]["header"] = body["proof"]["header"].replace("c4", "c5", 1)
+
+
+def _no_proof(body: dict[str, Any]) -> None:
+    del body["proof"]
+
+
+def _garbage(body: dict[str, Any]) -> None:
+    body["proof"] = {"header": "zz", "certificate": 5, "path": None, "salt": []}
+
+
+def _cut_path(body: dict[str, Any]) -> None:
+    body["proof"]["path"] = body["proof"]["path"][:-2]
+
+
+@pytest.mark.parametrize(
+    "forge", [_wrong_value, _nothing_there, _other_root, _no_proof, _garbage, _cut_path]
+)
+async def test_a_forged_record_is_not_believed(shop: World, node: Node, forge: Forge) -> None:
+    handler = await _forging(node, forge)
+    async with serve_handler(handler) as liar, connect(shop, [liar]) as api:
+        with pytest.raises(Unproven):
+            await api.verified.record("prepaid", "classes", b"gym")
+
+
+async def test_a_forged_code_is_not_believed(shop: World, node: Node) -> None:
+    transaction = shop.consume(1, amount=99_999)
+    shop.commit(transaction)
+
+    def succeed(body: dict[str, Any]) -> None:
+        body["receipt"]["code"] = "OK"
+
+    async with (
+        serve_handler(await _forging(node, succeed)) as liar,
+        connect(shop, [liar]) as api,
+    ):
+        with pytest.raises(Unproven):
+            await api.verified.receipt(transaction.id)
+
+
+async def test_another_block_than_asked_for_is_not_believed(shop: World, node: Node) -> None:
+    async def older(_: web.Request) -> web.Response:
+        async with connect(shop, [node.url]) as honest:
+            return web.json_response(await honest.get("/v1/blocks/1"))
+
+    async with serve_handler(older) as liar, connect(shop, [liar]) as api:
+        with pytest.raises(Unproven) as error:
+            await api.verified.header("2")
+    assert error.value.code == "OTHER_BLOCK"
+
+
+# ---- status
+
+
+async def test_every_node_is_asked_for_its_status(shop: World, node: Node) -> None:
+    async with connect(shop, [node.url, DEAD]) as api:
+        answers = await api.statuses()
+    alive, dead = answers[node.url], answers[DEAD]
+    assert isinstance(alive, dict)
+    assert alive["height"] == "3"
+    assert isinstance(dead, Unreachable)
+
+
+async def test_too_few_nodes_are_no_quorum(shop: World, node: Node) -> None:
+    async with connect(shop, [node.url, DEAD, DEAD + "9", DEAD + "99"]) as api:
+        with pytest.raises(NoQuorum, match="1 nodes answer and 3 must agree"):
+            await api.require_quorum()
+
+
+async def test_a_node_without_peers_is_no_quorum(shop: World, node: Node, api: NodeApi) -> None:
+    await api.require_quorum()  # one node of four is known here: nothing can be said
+    failed = FailedCheck("peers", "1 of 3 needed for a quorum")
+    node.service.status = lambda: {"failed_checks": [to_json(failed)]}  # type: ignore[method-assign]
+    with pytest.raises(NoQuorum):
+        await api.require_quorum()
