@@ -130,7 +130,7 @@ class CatchUp:
         return self._ask(now_ms)
 
     def on_range(self, peer: bytes, answer: BlockRange, now_ms: int) -> list[Action]:
-        """Blocks came. Late answers are ignored; a range with gaps or more than asked is a fault."""
+        """Blocks came. Late answers are ignored; gaps, or more than was asked for, are a fault."""
         pending = self._pending
         if pending is None or pending.applying or pending.peer != peer:
             return []
