@@ -13,9 +13,21 @@ import msgspec
 
 from node.admission import Candidate
 from node.protocol.block import BLOCK_TRANSACTIONS_MAX, BlockHeader
+from node.protocol.encoding import Codec, Record
 from node.protocol.messages import BATCH_TRANSACTIONS_MAX, TransactionRequest
 
-FETCHED_MAX = 4 * BLOCK_TRANSACTIONS_MAX
+FETCHED_MAX = 8 * BLOCK_TRANSACTIONS_MAX
+VOTE_ENTRY_BYTES_MAX = 16 << 20
+
+
+class VoteEntry(Record, frozen=True):
+    """One record of the vote log: the replica's own, and the bodies that it promises to serve."""
+
+    record: bytes
+    raws: tuple[bytes, ...]
+
+
+vote_entry_codec: Codec[VoteEntry] = Codec(VoteEntry, VOTE_ENTRY_BYTES_MAX)
 
 
 class Waiting(msgspec.Struct):

@@ -12,9 +12,10 @@ import msgspec
 
 from contracts.kernel.registry import Contract, genesis_writes, next_validators
 from node.admission import Candidate, admit, examine_certified
+from node.bodies import vote_entry_codec
 from node.consensus.events import Timeouts
 from node.consensus.replica import Replica
-from node.engine import Engine, vote_entry_codec
+from node.engine import Engine
 from node.execution import Executor, Limits, Salts
 from node.genesis import genesis_parameters
 from node.importer import Importer

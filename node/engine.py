@@ -11,25 +11,23 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
-from contracts.kernel.registry import Contract, roles_of
+from contracts.kernel.registry import Contract
 from node import outputs as io
-from node.admission import Candidate, Verdict, admit
-from node.bodies import Bodies
+from node.admission import Candidate, Verdict
+from node.bodies import Bodies, VoteEntry
 from node.consensus import events as consensus
 from node.consensus.replica import Replica
 from node.evidence import EvidenceBook
 from node.execution import BlockResult, Executor, Inadmissible, Poison
 from node.importer import Diverged, Importer
+from node.intake import Intake
 from node.mempool import Mempool
 from node.net import catch_up
 from node.net.catch_up import CatchUp, answer_request
 from node.proposals import Proposals
-from node.protocol.block import (
-    BlockHeader,
-    CertifiedBlock,
-)
-from node.protocol.encoding import Codec, Record, encode
-from node.protocol.errors import PeerFault, Refused
+from node.protocol.block import BlockHeader, CertifiedBlock
+from node.protocol.encoding import encode
+from node.protocol.errors import PeerFault
 from node.protocol.genesis import Genesis
 from node.protocol.messages import (
     BATCH_TRANSACTIONS_MAX,
@@ -48,17 +46,6 @@ from node.protocol.validators import ValidatorSet
 from node.state.store import Store
 
 FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
-DISSENT_HEIGHTS_MAX = 1_000
-
-
-class VoteEntry(Record, frozen=True):
-    """One record of the vote log: the replica's own, and the bodies that it promises to serve."""
-
-    record: bytes
-    raws: tuple[bytes, ...]
-
-
-vote_entry_codec: Codec[VoteEntry] = Codec(VoteEntry, 16 << 20)
 
 
 class Engine:
@@ -79,10 +66,8 @@ class Engine:
     ) -> None:
         self._chain = genesis.chain
         self._genesis_ms = genesis.created_ms
-        self._contracts = contracts
         self._public_key = public_key
         self._replica = replica
-        self._executor = executor
         self._store = store
         self._importer = importer
         self._catch_up = scheduler
@@ -90,14 +75,14 @@ class Engine:
         self.mempool = Mempool()
         self._bodies = Bodies(self.mempool.get)
         self._bodies.keep(restored)
+        self._intake = Intake(self._chain, contracts, store, self.mempool, self._bodies)
         self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
         self._writing: tuple[CertifiedBlock, BlockResult] | None = None
         self._peers: dict[bytes, None] = {}
         self._pending = False
         self._now_ms = 0
         self._out: list[io.Output] = []
-        self._evidence = EvidenceBook(self._chain)
-        self.dissents: dict[int, dict[bytes, Dissent]] = {}
+        self.evidence = EvidenceBook(self._chain)
         self.halted = False
 
     def start(self, now_ms: int) -> list[io.Output]:
@@ -163,7 +148,7 @@ class Engine:
             case Head(height):
                 self._follow(self._catch_up.on_head_hint(peer, height, self._now_ms))
             case Evidence():
-                self._evidence.offer(message)
+                self.evidence.offer(message)
             case _:
                 self._consensus(consensus.MessageReceived(peer, message))
 
@@ -177,37 +162,13 @@ class Engine:
     def _on_examined(
         self, items: Sequence[tuple[bytes, Verdict]], origin: bytes | None, request: int
     ) -> None:
-        results, fresh = [], []
-        for raw, verdict in items:
-            result, added = self._admit(raw, verdict, origin)
-            results.append(result)
-            if added is not None:
-                fresh.append((added.content_hash, raw))
+        results, fresh = self._intake.take(items, origin is None, self._now_ms)
         if fresh and origin is None:
             # Everybody is connected with everybody: who got it from a client tells all, once.
-            self._emit(io.Gossip(tuple(fresh)))
+            self._emit(io.Gossip(tuple([(c.content_hash, c.transaction.raw) for c in fresh])))
         if request:
             self._emit(io.Submitted(request, tuple(results)))
         self._execute_if_complete()
-
-    def _admit(
-        self, raw: bytes, verdict: Verdict, origin: bytes | None
-    ) -> tuple[io.SubmitResult, Candidate | None]:
-        """Take one examined transaction; the answer to its sender, and whether it was new."""
-        try:
-            candidate = admit(self._chain, self._contracts, raw, verdict)
-            transaction_id = candidate.transaction.id
-            self._bodies.arrived(candidate)
-            if self._store.find(transaction_id) is not None:
-                return io.SubmitResult(transaction_id, "COMMITTED", "it is final already"), None
-            if origin is None and not roles_of(self._store, candidate.transaction.body.sender):
-                # Whoever is not registered could only fill blocks with failed receipts.
-                raise Refused("UNAUTHORIZED", "the sender's key is not registered on this chain")
-            if not self.mempool.add(candidate, self._now_ms):
-                return io.SubmitResult(transaction_id, "KNOWN", "it waits already"), None
-        except Refused as refusal:
-            return io.SubmitResult(None, refusal.code, refusal.message), None
-        return io.SubmitResult(transaction_id, "PENDING", ""), candidate
 
     def _update_pending(self) -> None:
         """Tell the replica when transactions start or cease to wait: it arms its timer by that."""
@@ -413,21 +374,14 @@ class Engine:
 
     # ---- what operators see
 
-    @property
-    def evidence(self) -> tuple[Evidence, ...]:
-        """Pairs of contradicting messages, seen here or proved by a peer."""
-        return self._evidence.items
-
     def _report_evidence(self, first: ConsensusMessage, second: ConsensusMessage) -> None:
         item = Evidence(encode(first), encode(second))
-        if self._evidence.offer(item):
+        if self.evidence.offer(item):
             self._emit(io.SendToAll(item))
             self._emit(io.Alarm("EQUIVOCATION", "a member contradicts itself: see /v1/evidence"))
 
     def _report_dissent(self, dissent: Dissent) -> None:
-        self.dissents.setdefault(dissent.height, {})[dissent.signer] = dissent
-        while len(self.dissents) > DISSENT_HEIGHTS_MAX:
-            del self.dissents[next(iter(self.dissents))]
+        self.evidence.note_dissent(dissent)
         self._emit(io.Alarm("DISSENT", f"{dissent.signer.hex()[:16]}… at {dissent.height}"))
 
     def _halt(self, code: str, message: str) -> None:

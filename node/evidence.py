@@ -1,8 +1,8 @@
-"""Evidence of misbehaviour: two signed messages of one member that contradict each other.
+"""What members did that others should know: contradictions and dissents, kept and shown.
 
-It is kept, passed on and shown, never punished automatically. Anybody can check an item with
-the genesis file alone. The book is bounded; it is filled by what this node sees and by what peers
-can prove.
+Two signed messages of one member that contradict each other are evidence, which anybody can check
+with the genesis file alone; a dissent says that a member's own result differs from a proposal's.
+Nothing is punished automatically. The book is bounded and lives as long as the process.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from node.consensus.votes import check_evidence
 from node.protocol.domain import Chain
 from node.protocol.encoding import encode
 from node.protocol.errors import PeerFault, Refused
-from node.protocol.messages import ConsensusMessage, Evidence, decode_message
+from node.protocol.messages import ConsensusMessage, Dissent, Evidence, decode_message
 
 EVIDENCE_MAX = 1_000
 EVIDENCE_PER_MEMBER_MAX = 100
+DISSENT_HEIGHTS_MAX = 1_000
 
 
 class EvidenceBook:
@@ -24,6 +25,17 @@ class EvidenceBook:
         self._chain = chain
         self._items: dict[bytes, Evidence] = {}
         self._per_member: dict[bytes, int] = {}
+        self._dissents: dict[int, dict[bytes, Dissent]] = {}
+
+    def dissents(self, height: int) -> tuple[Dissent, ...]:
+        """Who dissented at a height, as far as it is remembered."""
+        return tuple(self._dissents.get(height, {}).values())
+
+    def note_dissent(self, dissent: Dissent) -> None:
+        """Remember a dissent whose signature was checked."""
+        self._dissents.setdefault(dissent.height, {})[dissent.signer] = dissent
+        while len(self._dissents) > DISSENT_HEIGHTS_MAX:
+            del self._dissents[next(iter(self._dissents))]
 
     @property
     def items(self) -> tuple[Evidence, ...]:

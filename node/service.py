@@ -190,13 +190,13 @@ class LiveService:
         """Pairs of contradicting signed messages."""
         return [
             {"first": item.first.hex(), "second": item.second.hex()}
-            for item in self._engine.evidence
+            for item in self._engine.evidence.items
         ]
 
     def confirmations(self, height: int) -> Mapping[str, Any]:
         """Who dissented at a final height; who confirmed is in its certificate."""
-        dissents = self._engine.dissents.get(height, {})
-        return {"dissented": [to_json(dissent) for dissent in dissents.values()]}
+        dissents = self._engine.evidence.dissents(height)
+        return {"dissented": [to_json(dissent) for dissent in dissents]}
 
     def health(self) -> Sequence[FailedCheck]:
         """Why the node is not ready."""

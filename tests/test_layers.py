@@ -47,6 +47,7 @@ ROOMS: dict[str, set[str]] = {
     "node.bodies": PROTOCOL | CANDIDATES,
     "node.outputs": PROTOCOL | CANDIDATES,
     "node.importer": PROTOCOL | KERNEL | CANDIDATES | {"node.execution"},
+    "node.intake": PROTOCOL | KERNEL | CANDIDATES | {"node.bodies", "node.mempool", "node.outputs"},
     "node.evidence": PROTOCOL | {"node.consensus.votes"},
     # Files and settings.
     "node.config": PROTOCOL,

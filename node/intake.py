@@ -1,0 +1,74 @@
+"""The intake: examined transactions on their way into the mempool, each with its answer.
+
+It refuses what can be refused before ordering: bad seals, lifetimes, strangers, overload. A
+transaction that a waiting proposal lacks is noted in passing. It orders and executes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from contracts.kernel.registry import Contract, roles_of
+from contracts.kernel.state import Reader
+from node.admission import Candidate, Verdict, admit
+from node.bodies import Bodies
+from node.mempool import Mempool
+from node.outputs import SubmitResult
+from node.protocol.domain import Chain
+from node.protocol.errors import Refused
+
+
+class FinalState(Reader, Protocol):
+    """What the intake needs of the store."""
+
+    def find(self, transaction_id: bytes) -> tuple[int, int] | None:
+        """Where a final transaction stands, or None."""
+
+
+class Intake:
+    """See the module."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        contracts: Mapping[str, Contract],
+        state: FinalState,
+        mempool: Mempool,
+        bodies: Bodies,
+    ) -> None:
+        self._chain = chain
+        self._contracts = contracts
+        self._state = state
+        self._mempool = mempool
+        self._bodies = bodies
+
+    def take(
+        self, items: Sequence[tuple[bytes, Verdict]], from_client: bool, now_ms: int
+    ) -> tuple[list[SubmitResult], list[Candidate]]:
+        """The answer to each transaction in order, and those that are new here."""
+        results, fresh = [], []
+        for raw, verdict in items:
+            try:
+                result, added = self._take_one(raw, verdict, from_client, now_ms)
+            except Refused as refusal:
+                result, added = SubmitResult(None, refusal.code, refusal.message), None
+            results.append(result)
+            if added is not None:
+                fresh.append(added)
+        return results, fresh
+
+    def _take_one(
+        self, raw: bytes, verdict: Verdict, from_client: bool, now_ms: int
+    ) -> tuple[SubmitResult, Candidate | None]:
+        candidate = admit(self._chain, self._contracts, raw, verdict)
+        identity = candidate.transaction.id
+        self._bodies.arrived(candidate)
+        if self._state.find(identity) is not None:
+            return SubmitResult(identity, "COMMITTED", "it is final already"), None
+        if from_client and not roles_of(self._state, candidate.transaction.body.sender):
+            # Whoever is not registered could only fill blocks with failed receipts.
+            raise Refused("UNAUTHORIZED", "the sender's key is not registered on this chain")
+        if not self._mempool.add(candidate, now_ms):
+            return SubmitResult(identity, "KNOWN", "it waits already"), None
+        return SubmitResult(identity, "PENDING", ""), candidate
