@@ -26,6 +26,7 @@ NOW = datetime.datetime.now(datetime.UTC)
 CHAIN = Chain("test", sha256(b"genesis"))
 NETWORK = "net"
 LOOPBACK = "127.0.0.1"
+NOBODY_LISTENS = 1
 QUICK = NetLimits(
     handshake_s=1.0,
     ping_interval_s=0.05,
@@ -159,11 +160,15 @@ class Network:
 
     async def pair(self, limits: NetLimits = QUICK) -> tuple[Node, Node]:
         """Two connected nodes; the first has the smaller key and is the dialer."""
-        first, second = await self.node(0, limits=limits), await self.node(1, limits=limits)
-        second.transport.set_peers({first.public_key: address_of(first.shown, 1)})
-        first.transport.set_peers({second.public_key: second.address})
-        await all_connected(first, second)
+        first, second = await self.mesh(2, limits)
         return first, second
+
+    async def mesh(self, size: int, limits: NetLimits = QUICK) -> list[Node]:
+        """Connected nodes, ascending by key; of each pair only the smaller one dials."""
+        nodes = [await self.node(index, limits=limits) for index in range(size)]
+        introduce_one_way(*nodes)
+        await all_connected(*nodes)
+        return nodes
 
     async def intrude(self, target: Node, shown: Credential, trusted: str = NETWORK) -> Intruder:
         """A raw TLS connection to a node, showing a certificate."""
@@ -219,10 +224,23 @@ def introduction(public_key: bytes, nonce: bytes = bytes(32), chain: Chain = CHA
 
 
 def introduce(*nodes: Node) -> None:
-    """Everybody allows everybody, from now on."""
+    """Everybody allows and dials everybody, from now on."""
     peers = {node.public_key: node.address for node in nodes}
     for node in nodes:
         node.transport.set_peers(peers)
+
+
+def introduce_one_way(*nodes: Node) -> None:
+    """The same, but of each pair only the node with the smaller key finds the other."""
+    for node in nodes:
+        node.transport.set_peers(
+            {
+                other.public_key: other.address
+                if node.public_key < other.public_key
+                else address_of(other.shown, NOBODY_LISTENS)
+                for other in nodes
+            }
+        )
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
