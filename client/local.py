@@ -25,8 +25,9 @@ from typing import Any, NamedTuple
 
 import node
 from client.folder import NetworkFolder
-from client.wallet import DEV_PASSWORD_FILE, PASSWORD_VARIABLE
+from client.wallet import DEV_PASSWORD_FILE
 from node.protocol.errors import GroatError, Misconfigured
+from node.protocol.password import PASSWORD_VARIABLE
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0

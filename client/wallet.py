@@ -7,11 +7,9 @@ environment itself, which other processes can read.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,10 +27,9 @@ from node.protocol.keystore import (
     read_private_file,
     write_private_file,
 )
+from node.protocol.password import PASSWORD_VARIABLE, find_password
 
-PASSWORD_VARIABLE = "GROAT_PASSWORD_FILE"  # noqa: S105
 DEV_PASSWORD_FILE = ".password"  # noqa: S105
-PASSWORD_CHARS_MIN = 8
 _SUFFIX = ".json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -135,35 +132,10 @@ def password_source(folder: Path) -> PasswordSource:
     """The password for the keys of `folder`: by variable, by the dev network's file, or asked."""
 
     def password(new: bool) -> bytes:
-        named = os.environ.get(PASSWORD_VARIABLE)
-        if named:
-            return read_password(Path(named))
         generated = folder / DEV_PASSWORD_FILE
-        if generated.exists():
-            check_private(generated)
-            return read_password(generated)
-        return _prompt(new)
+        if not generated.exists():
+            return find_password(new=new)
+        check_private(generated)
+        return find_password(generated)
 
     return password
-
-
-def read_password(path: Path) -> bytes:
-    """A password file's first line; raises `Misconfigured` `NO_FILE` or `NO_PASSWORD`."""
-    lines = read_private_file(path).splitlines()
-    if not lines or not lines[0]:
-        raise Misconfigured("NO_PASSWORD", f"{path} is empty; its first line is the password")
-    return lines[0]
-
-
-def _prompt(new: bool) -> bytes:
-    if not sys.stdin.isatty():
-        raise Misconfigured(
-            "NO_PASSWORD", f"no terminal to ask for the password; set {PASSWORD_VARIABLE}"
-        )
-    first = getpass.getpass("Password for the key: ")
-    if new:
-        if len(first) < PASSWORD_CHARS_MIN:
-            raise Misconfigured("WEAK_PASSWORD", f"use at least {PASSWORD_CHARS_MIN} characters")
-        if getpass.getpass("The same again: ") != first:
-            raise Misconfigured("NO_PASSWORD", "the two passwords differ")
-    return first.encode()

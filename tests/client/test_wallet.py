@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from client.wallet import PASSWORD_VARIABLE, Wallet, password_source
+from client.wallet import Wallet, password_source
 from node.protocol.errors import Misconfigured
 from node.protocol.keys import PrivateKey
+from node.protocol.password import PASSWORD_VARIABLE
 from tests.protocol.support import key
 
 PASSWORD = b"a long enough password"
