@@ -7,7 +7,7 @@ is laid down in `store` and `vote_log`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 import plyvel
@@ -44,15 +44,24 @@ class LevelRecords:
         self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
+        # Backwards, plyvel forgets a key that equals its `start`, so that end is ours to watch.
         iterator = self._source.iterator(
-            start=start, stop=stop, reverse=reverse, fill_cache=limit is not None
+            start=None if reverse else start,
+            stop=stop,
+            reverse=reverse,
+            fill_cache=limit is not None,
         )
-        return self._walk(iterator, limit)
+        return self._walk(iterator, start if reverse else None, limit)
 
-    def _walk(self, iterator: plyvel.Iterator, limit: int | None) -> Iterator[tuple[bytes, bytes]]:
+    def _walk(
+        self, iterator: plyvel.Iterator, down_to: bytes | None, limit: int | None
+    ) -> Iterator[tuple[bytes, bytes]]:
         try:
             with iterator:
-                yield from islice(iterator, limit)
+                pairs: Iterator[tuple[bytes, bytes]] = iterator
+                if down_to is not None:
+                    pairs = takewhile(lambda pair: pair[0] >= down_to, iterator)
+                yield from islice(pairs, limit)
         except (plyvel.Error, OSError) as error:
             raise _failure(self._path, error) from None
 
