@@ -58,7 +58,7 @@ ROOMS: dict[str, set[str]] = {
     "client": PROTOCOL | {"client", "node"},
 }
 # The spine alone knows the order of the stages, and nothing of the outside.
-SPINE = {"node.engine", "node.proposals"}
+SPINE = {"node.engine", "node.intake", "node.proposals"}
 NOT_FOR_THE_SPINE = {"node.http", "node.driver", "node.service", "node.app", "node.query"}
 # The shell puts everything together and may import all of it.
 SHELL = {"node.__main__", "node.app", "node.audit", "node.core", "node.driver", "node.service"}
@@ -109,6 +109,7 @@ CATCH_ALL = {
     "node.net.listener",
     "node.net.streams",
     "node.net.transport",
+    "tests.sim.run",
 }
 
 
