@@ -66,9 +66,8 @@ def _run(options: argparse.Namespace) -> int:
 def _create(options: argparse.Namespace) -> int:
     from node.clock import now_ms
     from node.config import NetworkConfig
-    from node.folder import PASSWORD_VARIABLE
     from node.genesis import create_network
-    from node.protocol.keystore import read_private_file
+    from node.protocol.password import PASSWORD_VARIABLE, find_password
 
     config = NetworkConfig.load(options.network)
     if options.nodes is not None or options.ports_from is not None:
@@ -78,8 +77,8 @@ def _create(options: argparse.Namespace) -> int:
             None if first is None else [(first + 2 * i, first + 2 * i + 1) for i in range(count)]
         )
         config = config.with_local_nodes(count, ports)
-    variable = os.environ.get(PASSWORD_VARIABLE)
-    password = read_private_file(Path(variable)).rstrip(b"\r\n") if variable else None
+    generated = config.dev and PASSWORD_VARIABLE not in os.environ
+    password = None if generated else find_password(new=True)
     create_network(config, options.dir, password, now_ms())
     print(f"created {options.dir}", file=sys.stderr)
     return 0

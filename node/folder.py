@@ -7,7 +7,6 @@ by others, later.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from node.protocol.errors import Misconfigured
 from node.protocol.genesis import CommitteeSecret, Genesis, interface_hash, open_committee_secret
 from node.protocol.keys import PrivateKey
 from node.protocol.keystore import decrypt_key, read_private_file
+from node.protocol.password import find_password
 from node.protocol.settings import split_address
-
-PASSWORD_VARIABLE = "GROAT_PASSWORD_FILE"  # noqa: S105
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class NodeSettings:
 
 
 def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
-    """Open a node's folder; the password is `read_password`'s unless given.
+    """Open a node's folder; the password is looked for unless given.
 
     Raises `Misconfigured` with the code of what is wrong: `NO_FILE`, `NO_GENESIS`, `BAD_CONFIG`,
     `WRONG_INTERFACE`, `UNKNOWN_CONTRACT_HASH`, `CONTRACT_LINT`, `NO_PASSWORD`, `BAD_PASSWORD`,
@@ -53,9 +51,7 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
     genesis = Genesis.load(folder / config.genesis)
     check_contracts(genesis)
     interface = _load_interface(folder / config.interface, genesis)
-    key_path = folder / config.key
-    content = read_private_file(key_path)
-    key = decrypt_key(content, password or read_password(folder, config), str(key_path))
+    key = open_node_key(folder, config, password)
     return NodeSettings(
         name=config.name,
         folder=folder,
@@ -72,18 +68,15 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
     )
 
 
-def read_password(folder: Path, config: NodeConfig) -> bytes:
-    """From the file that GROAT_PASSWORD_FILE names, else from node.toml's `password_file`.
+def open_node_key(folder: Path, config: NodeConfig, password: bytes | None = None) -> PrivateKey:
+    """The ledger key of the node in `folder`; the password is looked for unless given.
 
-    Raises `Misconfigured` `NO_PASSWORD` or `NO_FILE`.
+    Raises `Misconfigured` as `find_password` and `decrypt_key` do.
     """
-    variable = os.environ.get(PASSWORD_VARIABLE)
-    if not variable and not config.password_file:
-        raise Misconfigured(
-            "NO_PASSWORD", f"set {PASSWORD_VARIABLE} to the path of a file with the node's password"
-        )
-    path = Path(variable) if variable else folder / config.password_file
-    return read_private_file(path).rstrip(b"\r\n")
+    path = folder / config.key
+    content = read_private_file(path)
+    known = folder / config.password_file if config.password_file else None
+    return decrypt_key(content, password or find_password(known), str(path))
 
 
 def _load_interface(path: Path, genesis: Genesis) -> dict[str, Any]:

@@ -11,13 +11,14 @@ import pytest
 
 from node import code_hashes
 from node.config import NetworkConfig
-from node.folder import PASSWORD_VARIABLE, load_node
+from node.folder import load_node
 from node.genesis import create_network
 from node.net.tls import pem_fingerprint
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.keystore import SCRYPT_N_DEV, decrypt_key, encrypt_key, encrypt_seed
+from node.protocol.password import PASSWORD_VARIABLE
 from tests.test_config import SHIPPED
 
 NOW_MS = 1_790_000_000_000
