@@ -38,7 +38,8 @@ LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
 AUDIT_SECONDS_MAX = 3_600.0
 NETWORK_FILE = "network.toml"
-PREFIX = "groat node: "
+# What `python -m node` puts before its one line about what went wrong.
+NODE_PREFIX = "groat node: "
 
 
 class NodeFailure(GroatError):
@@ -170,7 +171,7 @@ class LocalNode:
     def last_words(self) -> str:
         """The last line of its log."""
         lines = tail(self.log, 1)
-        return lines[-1].removeprefix(PREFIX) if lines else "it left no message"
+        return lines[-1].removeprefix(NODE_PREFIX) if lines else "it left no message"
 
 
 class LocalNetwork:
@@ -275,7 +276,7 @@ def create_network(directory: Path, arguments: Sequence[str]) -> None:
     )
     if done.returncode != 0:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        last = lines[-1].removeprefix(PREFIX) if lines else "no message"
+        last = lines[-1].removeprefix(NODE_PREFIX) if lines else "no message"
         code, _, message = last.partition(": ")
         if not message or not code.isupper():
             code, message = "CREATE_FAILED", f"{code}: {message}".rstrip(": ")

@@ -8,7 +8,6 @@ from node.protocol.errors import GroatError
 _HINTS = {
     "NO_NETWORK": "groat up",
     "NO_GENESIS": "groat up",
-    "NETWORK_EXISTS": "groat net start, or another --dir",
     "NO_KEY": "groat key list",
     "NO_NODE": "groat net status",
     "UNREACHABLE": "groat net status",
