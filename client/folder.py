@@ -14,33 +14,17 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from client.wallet import Wallet
+from node.protocol.ceremony import Endpoint, Endpoints
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import Genesis, interface_hash
-from node.protocol.settings import HexKey, HostPort, Settings, ShortName, parse_settings
+from node.protocol.settings import parse_settings
 
 DIRECTORY_VARIABLE = "GROAT_DIR"
 DIRECTORY_DEFAULT = ".groat"
 FILE_BYTES_MAX = 16 << 20
-
-
-class Endpoint(Settings):
-    """Where one node listens."""
-
-    name: ShortName
-    http_url: Annotated[str, Field(pattern=r"^https?://[^\s/]+$")]
-    peer_address: HostPort
-    public_key: HexKey
-
-
-class Endpoints(Settings):
-    """The content of `network.json`."""
-
-    endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
 
 
 class NetworkFolder:
