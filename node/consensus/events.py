@@ -155,7 +155,7 @@ class BuildProposal(Item, frozen=True):
 class ExecuteProposal(Item, frozen=True):
     """Execute this block on an overlay; answer `ProposalExecuted`. It replaces an earlier one.
 
-    `from_peer` can serve missing transactions.
+    `from_peer` can serve missing transactions. May be asked again for a block executed before.
     """
 
     header: BlockHeader
@@ -164,7 +164,7 @@ class ExecuteProposal(Item, frozen=True):
 
 
 class CommitBlock(Item, frozen=True):
-    """The block is final, and was executed here with MATCHES (or built here): store it."""
+    """The block is final: store it. It is the one that was executed (MATCHES) or built last."""
 
     header: BlockHeader
     transaction_hashes: tuple[bytes, ...]

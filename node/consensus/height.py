@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from node.consensus.committee import Committee
-from node.consensus.events import Outcome
+from node.consensus.events import Outcome, ProposalExecuted
 from node.consensus.outbox import Stop
 from node.consensus.recovery import (
     CommitRecord,
@@ -38,14 +38,12 @@ CANDIDATES_MAX = 6
 
 @dataclass(slots=True)
 class Candidate:
-    """A block that may become the one of this height, and what executing it showed."""
+    """A block that may become the one of this height, and a peer that knows its transactions."""
 
     block_id: bytes
     header: BlockHeader
     transaction_hashes: tuple[bytes, ...]
     source: bytes
-    outcome: Outcome | None = None
-    own_root: bytes = b""
 
 
 @dataclass(slots=True)
@@ -64,6 +62,7 @@ class OpenHeight:
     building: bool = False
     nothing_to_build: bool = False
     executing: bytes | None = None
+    executed: ProposalExecuted | None = None
     candidates: dict[bytes, Candidate] = field(default_factory=dict)
     prepares: Tally[Prepare] = field(default_factory=Tally[Prepare])
     commits: Tally[Commit] = field(default_factory=Tally[Commit])
@@ -96,6 +95,15 @@ class OpenHeight:
         if signer in self.committee:
             self.views[signer] = max(view, self.views.get(signer, 0))
 
+    def outcome(self, block_id: bytes) -> Outcome | None:
+        """What executing this block showed, if it is the one that was executed last.
+
+        Of an earlier one the node may have dropped the result; asking again is cheap where it has
+        not. So whatever is prepared or committed has its result at hand.
+        """
+        executed = self.executed
+        return executed.outcome if executed and executed.block_id == block_id else None
+
     def reached(self, view: int) -> int:
         """How many members have reached `view` or a later one."""
         return sum(1 for latest in self.views.values() if latest >= view)
@@ -109,8 +117,8 @@ class OpenHeight:
         for view_change in message.view_changes:
             self.saw(view_change.signer, view_change.view)
         candidate = self.candidate(message.header, message.transaction_hashes, source)
-        if candidate.outcome is Outcome.UNAVAILABLE:
-            candidate.outcome = None  # A new view, a new attempt.
+        if self.outcome(candidate.block_id) is Outcome.UNAVAILABLE:
+            self.executed = None  # A new view, a new attempt.
         self.pre_prepare = message
         self.proposal = candidate.block_id
 

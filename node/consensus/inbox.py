@@ -69,6 +69,7 @@ class Inbox:
             case ViewChange():
                 self._on_view_change(message)
             case Dissent():
+                opened.saw(message.signer, message.view)
                 if message.signer not in opened.dissents:
                     opened.dissents[message.signer] = message
                     self._out.emit(ReportDissent(message))

@@ -64,9 +64,11 @@ class Replica:
         head: BlockHeader | None,
         timeouts: Timeouts,
         restored: Sequence[bytes] = (),
+        head_certificate: CommitCertificate | None = None,
     ) -> None:
         """`validators` is the set of the height after `head` (None: genesis).
 
+        With the head's certificate, whoever is behind can be answered from the start.
         `restored` are the vote log's records, oldest first; raises `StoreFailure` if they are
         unreadable or another's.
         """
@@ -80,6 +82,8 @@ class Replica:
         self._pending = False
         self._halted = False
         self._final: CertifiedHeader | None = None
+        if head is not None:
+            self._keep_final(head, head_certificate)
         self._enter_height(Committee(chain, validators, head), None)
         # What a restarted node has signed goes out again on the first tick.
         self._marker: tuple[object, ...] = self._progress_marker()
@@ -199,8 +203,7 @@ class Replica:
         candidate = opened.candidates.get(event.block_id)
         if candidate is None:
             return
-        candidate.outcome = event.outcome
-        candidate.own_root = event.own_root
+        opened.executed = event
         proposer = candidate.header.proposer
         if event.outcome is Outcome.INVALID and opened.report_once("INVALID_PROPOSAL", proposer):
             message = f"the proposal for height {self.height} breaks the rules"

@@ -17,6 +17,7 @@ from node.consensus.events import (
     ExecuteProposal,
     Outcome,
     Persist,
+    ProposalExecuted,
     ReportDissent,
 )
 from node.consensus.height import Candidate, OpenHeight
@@ -85,7 +86,7 @@ class Voter:
         if header.parent != opened.committee.parent_id or header.proposer != self._me:
             raise AssertionError("the proposal was built for another place")
         candidate = opened.candidate(header, transaction_hashes, self._me)
-        candidate.outcome = Outcome.MATCHES
+        opened.executed = ProposalExecuted(candidate.block_id, Outcome.MATCHES, header.state_root)
         self._propose(candidate, ())
 
     def latest_own(self) -> list[SignedVote]:
@@ -118,7 +119,7 @@ class Voter:
             # Its body never came; a later re-proposal may bring it before catch-up does.
             self.request_decided()
             return False
-        match candidate.outcome:
+        match opened.outcome(candidate.block_id):
             case None:
                 self._execute(candidate)
             case Outcome.MATCHES:
@@ -128,7 +129,7 @@ class Voter:
                 raise Stop(
                     "DIVERGED",
                     f"a quorum certified height {opened.height} with state root "
-                    f"{candidate.header.state_root.hex()}, ours is {candidate.own_root.hex()}",
+                    f"{candidate.header.state_root.hex()}; our own result is another",
                 )
             case Outcome.INVALID | Outcome.UNAVAILABLE:
                 self.request_decided()
@@ -178,7 +179,7 @@ class Voter:
         )
         body = (candidate.header, candidate.transaction_hashes)
         vote = self._sign(PrePrepare(opened.view, *body, self._me, b"", view_changes, prepares))
-        executed = candidate.outcome is Outcome.MATCHES
+        executed = opened.outcome(candidate.block_id) is Outcome.MATCHES
         record = encode(PrePrepareRecord(vote))
         self._out.emit(Persist(record, candidate.block_id if executed else None))
         self._out.emit(Broadcast(vote))
@@ -191,13 +192,13 @@ class Voter:
         opened = self._open
         if opened.proposal is None:
             return
-        candidate = opened.candidates[opened.proposal]
-        if candidate.outcome is None:
+        candidate, executed = opened.candidates[opened.proposal], opened.executed
+        if executed is None or executed.block_id != candidate.block_id:
             self._execute(candidate)
-        elif self._open.is_member and candidate.outcome is Outcome.MATCHES:
+        elif opened.is_member and executed.outcome is Outcome.MATCHES:
             self._prepare(candidate)
-        elif self._open.is_member and candidate.outcome is Outcome.DIFFERS:
-            self._dissent(candidate)
+        elif opened.is_member and executed.outcome is Outcome.DIFFERS:
+            self._dissent(candidate, executed.own_root)
 
     def _execute(self, candidate: Candidate) -> None:
         if self._open.executing == candidate.block_id:
@@ -220,11 +221,11 @@ class Voter:
         self._out.emit(Broadcast(vote))
         opened.prepares.add(vote)
 
-    def _dissent(self, candidate: Candidate) -> None:
+    def _dissent(self, candidate: Candidate, own_root: bytes) -> None:
         opened = self._open
         if (Dissent, opened.view) in opened.own:
             return
-        roots = (candidate.header.state_root, candidate.own_root)
+        roots = (candidate.header.state_root, own_root)
         block_id = candidate.block_id
         vote = self._sign(Dissent(opened.height, opened.view, block_id, *roots, self._me, b""))
         message = f"our result for height {opened.height} differs from the proposed one"
@@ -237,7 +238,7 @@ class Voter:
             return
         if opened.proposal is None:
             raise AssertionError("prepared in this view, but there is no proposal")
-        if opened.candidates[opened.proposal].outcome is not Outcome.MATCHES:
+        if opened.outcome(opened.proposal) is not Outcome.MATCHES:
             return
         prepares = opened.prepares.matching(opened.view, opened.proposal)
         if len(prepares) < opened.committee.quorum:

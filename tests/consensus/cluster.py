@@ -62,7 +62,7 @@ class Node:
     held: list[e.ExecuteProposal] = field(default_factory=list)
     crash_after: type[e.Item] | None = None
     effects_left: int | None = None
-    ready: set[bytes] = field(default_factory=set)
+    ready: bytes | None = None
     halted: bool = False
 
     @property
@@ -111,7 +111,7 @@ class Cluster:
             CHAIN, node.key, self.validators(height), node.head, TIMEOUTS, records
         )
         node.mempool, node.timer, node.held = [], None, []
-        node.crash_after, node.effects_left, node.ready = None, None, set()
+        node.crash_after, node.effects_left, node.ready = None, None, None
 
     def crash(self, index: int) -> None:
         """Lose all that is not on disk, and whatever is under way to it."""
@@ -141,7 +141,7 @@ class Cluster:
         """Carry out one effect; the events that answer it."""
         match effect:
             case e.Persist(record, block_id):
-                assert block_id is None or block_id in node.ready
+                assert block_id is None or block_id == node.ready
                 node.records.append((len(node.blocks) + 1, record))
             case e.Broadcast(message):
                 self._check_signed(node, message)
@@ -156,7 +156,7 @@ class Cluster:
                     return [self._execute(node, effect)]
                 node.held = [effect]
             case e.CommitBlock(header, _, certificate):
-                assert header.id(CHAIN) in node.ready
+                assert header.id(CHAIN) == node.ready
                 return self._store(node, header, certificate)
             case e.SetTimer(token, delay_ms):
                 assert node.timer is None, "two timers run"
@@ -219,8 +219,9 @@ class Cluster:
     def catch_up(self, index: int, source: int) -> None:
         """Give a node the blocks that another one has stored."""
         node = self.nodes[index]
-        for header, certificate in self.nodes[source].blocks[len(node.blocks) :]:
-            self.feed(index, *self._store(node, header, certificate))
+        blocks = self.nodes[source].blocks
+        while node.replica is not None and not node.halted and len(node.blocks) < len(blocks):
+            self.feed(index, *self._store(node, *blocks[len(node.blocks)]))
 
     # ---- toy execution
 
@@ -266,7 +267,7 @@ class Cluster:
         salt = b"mine" if node.execution == "differs" else b""
         parent = request.parent
         header = self.header(node.index, request.height, parent, node.mempool, ms, salt)
-        node.ready.add(header.id(CHAIN))
+        node.ready = header.id(CHAIN)
         return e.ProposalBuilt(request.height, request.view, header, self.hashes(node.mempool))
 
     def _execute(self, node: Node, request: e.ExecuteProposal) -> e.ProposalExecuted:
@@ -281,7 +282,7 @@ class Cluster:
         own_root = sha256(before + b"".join(request.transaction_hashes) + salt)
         if own_root != request.header.state_root:
             return e.ProposalExecuted(block_id, e.Outcome.DIFFERS, own_root)
-        node.ready.add(block_id)
+        node.ready = block_id
         return e.ProposalExecuted(block_id, e.Outcome.MATCHES, own_root)
 
     def _store(
@@ -293,7 +294,7 @@ class Cluster:
         check_certificate(CHAIN, header, certificate, self.validators(header.height))
         assert self.final.setdefault(header.height, block_id) == block_id, "a fork"
         node.blocks.append((header, certificate))
-        node.ready.clear()
+        node.ready = None
         node.mempool = [name for name in node.mempool if name not in self._done(node)]
         following = self.validators(header.height + 1)
         return [

@@ -63,13 +63,14 @@ class Forger:
         return sign_message(CHAIN, key, vote)
 
     def _view_change(self, signer: int, options: dict[str, str]) -> ViewChange:
-        """`[prepared=2 block=a [prepares=0,1,2]]`: what it claims, and the proof of that."""
+        """`[prepared=2 block=a [prepares=0,1,2] [body=b]]`: its claim, and the proof of that."""
         prepared, proof, block = int(options.get("prepared", -1)), None, b""
         if prepared >= 0:
             header = self._header(options["block"])
             block = header.id(CHAIN)
             prepares = self._prepares(header, prepared, options.get("prepares", SOME_QUORUM))
-            hashes = self._cluster.hashes(self._cluster.bodies[block])
+            names = self._options.get("body") or self._cluster.bodies[block]
+            hashes = self._cluster.hashes(names)
             proof = PreparedProof(header, hashes, prepares)
         key = KEYS[signer]
         height = self._voted_height()
@@ -77,7 +78,7 @@ class Forger:
         return sign_message(CHAIN, key, vote)
 
     def _pre_prepare(self) -> PrePrepare:
-        """`justify=0,1,2 [claims=0:5/a] [prepared=5 prepares=0,1,2] [body=b]`.
+        """`justify=0,1,2 [claims=0:5/a] [prepared=5 prepares=0,1,2 [of=a]] [body=b]`.
 
         A claim is what the VIEW-CHANGE of member 0 says: prepared in view 5, block a.
         """
@@ -92,7 +93,8 @@ class Forger:
             view_changes.append(msgspec.structs.replace(made, proof=None))
         prepares: tuple[Prepare, ...] = ()
         if "prepares" in options:
-            prepares = self._prepares(header, int(options["prepared"]), options["prepares"])
+            voted = self._header(options["of"]) if "of" in options else header
+            prepares = self._prepares(voted, int(options["prepared"]), options["prepares"])
         hashes = self._cluster.hashes(options.get("body", options["block"]).replace("-", ""))
         key = KEYS[self._signer]
         proposal = PrePrepare(
