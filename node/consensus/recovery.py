@@ -78,5 +78,17 @@ def read_records(
             raise StoreFailure(
                 "FOREIGN_VOTES", "the vote log is that of another key or another network"
             )
-        records.setdefault(vote.height, []).append(record)
+        same_height = records.setdefault(vote.height, [])
+        if isinstance(record, CommitRecord) and not _follows_its_prepare(record, same_height):
+            raise StoreFailure("DAMAGED_VOTES", "the vote log holds a COMMIT without its PREPARE")
+        same_height.append(record)
     return records
+
+
+def _follows_its_prepare(record: CommitRecord, before: list[OwnRecord]) -> bool:
+    """Each COMMIT's body is in the PREPARE that was written right before it in the same view."""
+    latest = before[-1] if before else None
+    return isinstance(latest, PrepareRecord) and (latest.vote.view, latest.vote.block_id) == (
+        record.vote.view,
+        record.vote.block_id,
+    )

@@ -80,6 +80,7 @@ def test_records_of_a_later_height_wait_for_it() -> None:
         ([b"\xc1"], "DAMAGED_VOTES"),
         ([b""], "DAMAGED_VOTES"),
         (records_of(1), "FOREIGN_VOTES"),
+        (records_of(0)[2:], "DAMAGED_VOTES"),
     ],
 )
 def test_unreadable_or_foreign_records_stop_the_start(raws: list[bytes], code: str) -> None:
