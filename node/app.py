@@ -7,6 +7,7 @@ or processes. A refusal to start is `Misconfigured` or `StoreFailure` with one l
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -30,6 +31,9 @@ from node.state.vote_log import open_vote_database
 from node.verifier import Verifier
 
 HALTED_EXIT = 1
+# Blocks and candidates come and go by the thousand and hold no cycles; looking for some at the
+# default rate, through everything that waits in the mempool, costs a ninth of a node's CPU.
+GC_THRESHOLDS = (50_000, 20, 20)
 
 log = structlog.get_logger("node")
 
@@ -78,6 +82,8 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
         loop.add_signal_handler(number, driver.stop)
     await transport.start()
     await server.start()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
     log.info("node_runs", name=settings.name, http=server.url, height=core.store.head.height)
     try:
         await driver.run()
