@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import aiohttp
 
@@ -25,16 +25,16 @@ from client.errors import (
     Rejected,
     Unreachable,
 )
+from client.outcomes import Json
 
 ANSWER_BYTES_MAX = 64 << 20
 CONNECT_SECONDS = 2.0
 ATTEMPT_SECONDS = 3.0
 ATTEMPT_SECONDS_MIN = 0.5
 DISTRUST_SECONDS = 5.0
+RETRY_AFTER_SECONDS = 1.0
 RETRY_AFTER_SECONDS_MAX = 5.0
 CONNECTIONS_MAX = 512
-
-Json = dict[str, Any]
 
 
 class NodeFault(Exception):
@@ -206,10 +206,9 @@ def _parse(raw: bytes) -> Json:
 
 
 def _retry_seconds(text: str | None) -> float:
-    try:
-        return min(max(float(text or 1.0), 0.1), RETRY_AFTER_SECONDS_MAX)
-    except ValueError:
-        return 1.0
+    if text is None or not text.isascii() or not text.isdecimal() or len(text) > 6:
+        return RETRY_AFTER_SECONDS
+    return min(float(text), RETRY_AFTER_SECONDS_MAX)
 
 
 def _no_answer(faults: Mapping[str, Sequence[str]]) -> str:

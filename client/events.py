@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 import aiohttp
 
-from client.connection import Connection, Json, NodeFault, problem
+from client.connection import Connection, NodeFault, problem
 from client.errors import ClientError, Rejected
+from client.outcomes import Json
 
 SILENCE_SECONDS_MAX = 45.0
 LINE_BYTES_MAX = 1 << 20

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from client.connection import ATTEMPT_SECONDS, Answer, Connection, Json, Request
+from client.connection import ATTEMPT_SECONDS, Answer, Connection, Request
 from client.errors import (
     ClientError,
     Expired,
@@ -30,7 +30,7 @@ from client.errors import (
 )
 from client.events import StreamEvent, stream
 from client.light import LightClient
-from client.outcomes import Outcome, Verdict, parse_outcome, parse_verdict
+from client.outcomes import Json, Outcome, Verdict, failed_checks, parse_outcome, parse_verdict
 from client.sessions import Sessions
 from client.verified import VerifiedReader
 from node.protocol.encoding import encode
@@ -232,7 +232,7 @@ class NodeApi:
         alive = [answer for answer in answers if isinstance(answer, dict)]
         needed = self.light.validators_at(self.light.head.height + 1).quorum
         everyone = len(answers) >= len(self.genesis.validators)
-        alone = [answer for answer in alive if _lacks_peers(answer)]
+        alone = [one for one in alive if any(name == "peers" for name, _ in failed_checks(one))]
         if alive and (len(alone) == len(alive) or (everyone and len(alive) < needed)):
             count = len(alive)
             raise NoQuorum("NO_QUORUM", f"{count} nodes answer and {needed} must agree")
@@ -373,10 +373,3 @@ async def _pause(error: Overloaded, deadline: float) -> None:
     if time.monotonic() + seconds >= deadline:
         raise error
     await asyncio.sleep(seconds)
-
-
-def _lacks_peers(status: Json) -> bool:
-    checks = status.get("failed_checks")
-    return isinstance(checks, list) and any(
-        isinstance(check, dict) and check.get("component") == "peers" for check in checks
-    )

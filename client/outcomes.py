@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
-from client.connection import Json
 from client.errors import Pending, Rejected
 
+Json = dict[str, Any]
+
 FINAL = frozenset({"committed", "failed"})
+_HEIGHT = re.compile("[0-9]{1,19}")
 ACCEPTED = frozenset({"PENDING", "KNOWN", "COMMITTED"})
 
 
@@ -58,8 +61,8 @@ def parse_outcome(identity: str, body: Json) -> Outcome:
     return Outcome(
         identity,
         str(body.get("status", "unknown")),
-        int(height) if isinstance(height, str) and height.isdecimal() else None,
-        receipt.get("code"),
+        int(height) if isinstance(height, str) and _HEIGHT.fullmatch(height) else None,
+        _text(receipt.get("code")),
         details if isinstance(details, dict) else {},
         body,
     )
@@ -79,3 +82,19 @@ def parse_verdict(item: Any) -> Verdict:
         str(fields.get("message", "")),
         status,
     )
+
+
+def failed_checks(status: Json) -> list[tuple[str, str]]:
+    """Component and reason of each check that a node's status says has failed."""
+    checks = status.get("failed_checks")
+    if not isinstance(checks, list):
+        return []
+    return [
+        (str(check.get("component")), str(check.get("reason")))
+        for check in checks
+        if isinstance(check, dict)
+    ]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None

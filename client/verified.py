@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from client.connection import Answer, Json, Request
+from client.connection import Answer, Request
 from client.errors import Unproven, Unreachable
 from client.light import (
     LightClient,
@@ -18,10 +18,12 @@ from client.light import (
     decode_certificate,
     decode_header,
 )
+from client.outcomes import Json
 from node.protocol.block import BlockHeader, public_receipt_hash
 from node.protocol.errors import Refused
 from node.protocol.json_view import bytes_from_json, integer_from_json
 from node.protocol.keys import PUBLIC_KEY_BYTES, PrivateKey
+from node.protocol.messages import CertifiedHeader
 from node.protocol.validators import ValidatorSet
 
 STEADY_ATTEMPTS_MAX = 5
@@ -56,13 +58,18 @@ class VerifiedReader:
 
     async def header(self, reference: str, url: str | None = None) -> BlockHeader:
         """The header of a height, of a block id in hex, or `latest`."""
+        return (await self.block(reference, url)).header
+
+    async def block(self, reference: str, url: str | None = None) -> CertifiedHeader:
+        """The same with the certificate that proves it."""
         answer = await self._asker.ask(Request("GET", f"/v1/blocks/{reference}"), url=url)
-        header = await self.certified(answer.body.get("canonical"), answer.url)
+        block = await self.certified(answer.body.get("canonical"), answer.url)
+        header = block.header
         other_height = reference.isdecimal() and int(reference) != header.height
         other_id = len(reference) == 64 and header.id(self._light.chain).hex() != reference
         if other_height or other_id:
             raise Unproven("OTHER_BLOCK", f"{answer.url} answered with another block")
-        return header
+        return block
 
     async def record(
         self,
@@ -78,7 +85,7 @@ class VerifiedReader:
         proof, given = answer.body.get("proof"), answer.body.get("value")
         if not isinstance(proof, dict):
             raise Unproven("NO_PROOF", f"{answer.url} gave no proof")
-        header = await self.certified(proof, answer.url)
+        header = (await self.certified(proof, answer.url)).header
         value = None if given is None else _bytes(given, answer.url)
         way, salt = _bytes(proof.get("path"), answer.url), _bytes(proof.get("salt"), answer.url)
         check_state(header, f"{contract}/{table}", key, value, way, salt)
@@ -92,7 +99,7 @@ class VerifiedReader:
         proof, receipt = answer.body.get("proof"), answer.body.get("receipt")
         if not isinstance(proof, dict) or not isinstance(receipt, dict):
             raise Unproven("NO_PROOF", f"{answer.url} gave no proof; is the transaction final?")
-        header = await self.certified(proof, answer.url)
+        header = (await self.certified(proof, answer.url)).header
         private = _bytes(proof.get("private_hash"), answer.url)
         leaf = public_receipt_hash(transaction_id, str(receipt.get("code")), private)
         check_receipt(header, leaf, _bytes(proof.get("receipt_path"), answer.url))
@@ -129,8 +136,8 @@ class VerifiedReader:
             return result, proven
         raise Unreachable("STATE_MOVED", "blocks came too fast to compare; ask again")
 
-    async def certified(self, canonical: object, url: str) -> BlockHeader:
-        """The header in `{"header": hex, "certificate": hex}` as the node at `url` gave it."""
+    async def certified(self, canonical: object, url: str) -> CertifiedHeader:
+        """The block in `{"header": hex, "certificate": hex}` as the node at `url` gave it."""
         if not isinstance(canonical, dict):
             raise Unproven("NO_PROOF", f"{url} gave no certified header")
         header = decode_header(_bytes(canonical.get("header"), url))
@@ -138,7 +145,7 @@ class VerifiedReader:
         self._light.check(header, certificate)
         if self._light.names_new_validators(header):
             await self._learn_validators(header, url)
-        return header
+        return CertifiedHeader(header, certificate)
 
     async def _learn_validators(self, header: BlockHeader, url: str) -> None:
         answer = await self._asker.ask(Request("GET", "/v1/validators"), url=url)

@@ -250,11 +250,13 @@ def print_outcome(session: Session, outcome: Outcome) -> None:
     if not session.out.for_people:
         session.out.json({**outcome.view, "id": outcome.id, "status": outcome.status})
         return
-    receipt = outcome.view.get("receipt") or {}
+    receipt = outcome.view.get("receipt")
+    events = receipt.get("events") if isinstance(receipt, dict) else None
     row: dict[str, Any] = {"id": outcome.id, "status": outcome.status}
     row |= {"height": outcome.height, "code": outcome.code, **outcome.details}
-    for event in receipt.get("events", ()):
-        row[f"{event.get('contract')}.{event.get('name')}"] = event.get("data")
+    for event in events if isinstance(events, list) else ():
+        if isinstance(event, dict):
+            row[f"{event.get('contract')}.{event.get('name')}"] = event.get("data")
     session.out.record({name: value for name, value in row.items() if value is not None})
 
 

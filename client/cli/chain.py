@@ -11,6 +11,7 @@ from client.cli.calls import TIMEOUT_DEFAULT, TimeoutOption, print_outcome
 from client.cli.session import Session, command
 from client.errors import ClientError, NoQuorum, NotFound, Unreachable
 from client.local import LocalNetwork, State
+from client.outcomes import failed_checks
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import bytes_from_json, time_to_json, to_json
 
@@ -86,20 +87,20 @@ async def block(
     """A final block, its certificate verified against genesis."""
     _check_reference(height)
     async with session.api() as api:
-        header = await api.verified.header(height)
-        certificate = (await api.get(f"/v1/blocks/{header.height}")).get("certificate", {})
+        certified = await api.verified.block(height)
+        header = certified.header
         items: list[Any] = []
         if transactions:
             path = f"/v1/blocks/{header.height}/transactions"
             items = await _pages(api, path, session.key(key))
     names = {entry.public_key: entry.name for entry in session.folder.genesis.validators}
-    seals = [seal.get("signer", "") for seal in certificate.get("seals", [])]
+    seals = [seal.signer.hex() for seal in certified.certificate.seals]
     view: dict[str, Any] = {
         "id": header.id(session.folder.genesis.chain).hex(),
         **to_json(header),
         "time": time_to_json(header.time_ms),
         "proposer": names.get(header.proposer.hex(), header.proposer.hex()),
-        "view": certificate.get("view"),
+        "view": str(certified.certificate.view),
         "sealed_by": [names.get(signer, signer) for signer in seals],
         "verified": True,
     }
@@ -189,8 +190,7 @@ def _status_row(
         process = local.get(name, State.RUNNING)
         state = "unreachable" if process is State.RUNNING else str(process)
         return {"node": name, "state": state, "reason": answer.message}
-    checks = answer.get("failed_checks") or []
-    failed = [f"{one.get('component')}: {one.get('reason')}" for one in checks]
+    failed = [f"{name}: {reason}" for name, reason in failed_checks(answer)]
     return {
         "node": name,
         "state": "; ".join(failed) or "ready",
@@ -199,9 +199,13 @@ def _status_row(
         "state_root": _short(answer.get("state_root")),
         "view": answer.get("view"),
         "peers": answer.get("peers_connected"),
-        "waiting": (answer.get("mempool") or {}).get("transactions"),
+        "waiting": _waiting(answer.get("mempool")),
         "status": answer,
     }
+
+
+def _waiting(mempool: object) -> object:
+    return mempool.get("transactions") if isinstance(mempool, dict) else None
 
 
 def _short(digest: object) -> str | None:

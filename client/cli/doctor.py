@@ -23,6 +23,7 @@ import typer
 from client.cli.session import Session, command
 from client.errors import ClientError
 from client.local import PROBE_SECONDS, LocalNetwork, LocalNode, State
+from client.outcomes import failed_checks
 from node.protocol.errors import GroatError
 from node.protocol.settings import split_address
 
@@ -148,10 +149,9 @@ def _stopped(one: LocalNode, http_url: str, peer_address: str) -> Finding:
 def _health(name: str, status: dict[str, Any], genesis_hash: str) -> Finding:
     if status.get("genesis_hash") != genesis_hash:
         return Finding(name, FAILED, "it serves another network", "check its folder and ports")
-    failed = status.get("failed_checks") or []
-    detail = "; ".join(f"{one.get('component')}: {one.get('reason')}" for one in failed)
+    failed = [f"{component}: {reason}" for component, reason in failed_checks(status)]
     if failed:
-        return Finding(name, WARNING, detail, "groat net status")
+        return Finding(name, WARNING, "; ".join(failed), "groat status")
     return Finding(name, OK, f"at height {status.get('height')}")
 
 

@@ -67,7 +67,7 @@ class Output:
     def line(self, row: Row, text: str) -> None:
         """One event of a stream: `text` for people, the object for programs."""
         if self.for_people:
-            print(text, flush=True)
+            print(_plain(text), flush=True)
         else:
             print(_dump(row), flush=True)
 
@@ -77,12 +77,12 @@ class Output:
 
     def note(self, text: str) -> None:
         """A remark for people, on stderr."""
-        _console(sys.stderr).print(text, markup=False, soft_wrap=True, style="dim")
+        _console(sys.stderr).print(_plain(text), markup=False, soft_wrap=True, style="dim")
 
     def error(self, code: str, message: str, hint: str = "") -> None:
         """One line on stderr: the code, what happened, what to try next."""
         if self.for_people:
-            line = f"{code}: {message}" + (f" → {hint}" if hint else "")
+            line = _plain(f"{code}: {message}" + (f" → {hint}" if hint else ""))
             _console(sys.stderr).print(line, markup=False, soft_wrap=True, style="red")
         else:
             error = {"code": code, "message": message, **({"hint": hint} if hint else {})}
@@ -149,9 +149,18 @@ def _text(value: Any) -> Any:
         if not value:
             return "–"
         if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-            return Text(", ".join(value))
-        return Text(_dump(value))
-    return Text(str(value))
+            return Text(_plain(", ".join(value)))
+        return Text(_plain(_dump(value)))
+    return Text(_plain(str(value)))
+
+
+def _plain(text: str) -> str:
+    """Text without control characters: what others wrote must not steer our terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
 
 
 def _dump(value: Any, indent: int | None = None) -> str:

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from client.cli.main import app, main
+from client.cli.output import Output
 from client.wallet import Wallet
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import interface
@@ -382,3 +383,15 @@ def test_a_reader_that_leaves_is_no_error(net: Path) -> None:
     os.close(writing)
     assert "Traceback" not in done.stderr
     assert done.stderr == ""
+
+
+def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    out, hostile = Output(), "\x1b[2Jgone\r\nCODE: \x9b[bold]ok[/bold]"
+    out.error("CODE", hostile)
+    out.note(hostile)
+    out.line({}, hostile)
+    out.record({"name": hostile, "list": [hostile], "nested": {"deep": hostile}})
+    out.table([{"name": hostile}], ["name"])
+    printed = "".join(capsys.readouterr())
+    assert not set(printed) & {"\x1b", "\r", "\x9b"}
+    assert printed.count("[bold]ok[/bold]") == 7
