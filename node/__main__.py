@@ -1,4 +1,4 @@
-"""`python -m node`: create a network, run a node, audit a stopped one.
+"""`python -m node`: found or join a network, run a node, audit a stopped one.
 
 Every refusal is one line on stderr with its code and what to do; the exit codes are those of the
 `groat` command (0 ok, 1 failed, 2 wrong files or flags).
@@ -44,9 +44,30 @@ def _parser() -> argparse.ArgumentParser:
     create = commands.add_parser("create", help="turn network.toml into keys, genesis and folders")
     create.add_argument("--network", type=Path, required=True, help="network.toml")
     create.add_argument("--dir", type=Path, required=True, help="a folder that does not exist yet")
+    create.add_argument(
+        "--member",
+        type=Path,
+        action="append",
+        default=[],
+        help="a member's file: it validates, on its own host, instead of [[validators]]",
+    )
     create.add_argument("--nodes", type=int, help="that many validators on this machine instead")
     create.add_argument("--ports-from", type=int, help="their first port; two for each validator")
     create.set_defaults(run=_create)
+
+    init = commands.add_parser("init", help="make this host's node keys, to found a network with")
+    init.add_argument("name", help="the node's name, unique in the network")
+    init.add_argument("--dir", type=Path, required=True)
+    init.add_argument("--address", required=True, help="HOST:PORT where other nodes dial it")
+    init.add_argument("--http", required=True, help="HOST:PORT where it serves people")
+    init.add_argument("--listen", default="", help="HOST:PORT to bind, where --address is not")
+    init.add_argument("--url", default="", help="where people find it, such as a proxy's https://…")
+    init.set_defaults(run=_init)
+
+    join = commands.add_parser("join", help="complete this host's node with the founder's answer")
+    join.add_argument("admission", type=Path, help="NAME.admission.json")
+    join.add_argument("--dir", type=Path, required=True, help="the same as at init")
+    join.set_defaults(run=_join)
 
     audit = commands.add_parser("audit", help="check the whole state of a stopped node")
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
@@ -67,9 +88,13 @@ def _create(options: argparse.Namespace) -> int:
     from node.clock import now_ms
     from node.config import NetworkConfig
     from node.genesis import create_network
+    from node.protocol.ceremony import Member
     from node.protocol.password import PASSWORD_VARIABLE, find_password
 
     config = NetworkConfig.load(options.network)
+    members = [Member.load(path) for path in options.member]
+    if members and (options.nodes, options.ports_from) != (None, None):
+        raise Misconfigured("BAD_CONFIG", "--nodes and --ports-from are for one host, not --member")
     if options.nodes is not None or options.ports_from is not None:
         count = options.nodes or len(config.validators)
         first = options.ports_from
@@ -77,10 +102,34 @@ def _create(options: argparse.Namespace) -> int:
             None if first is None else [(first + 2 * i, first + 2 * i + 1) for i in range(count)]
         )
         config = config.with_local_nodes(count, ports)
-    generated = config.dev and PASSWORD_VARIABLE not in os.environ
+    generated = config.dev and not members and PASSWORD_VARIABLE not in os.environ
     password = None if generated else find_password(new=True)
-    create_network(config, options.dir, password, now_ms())
-    print(f"created {options.dir}", file=sys.stderr)
+    genesis = create_network(config, options.dir, password, now_ms(), members)
+    print(f"created {options.dir}, genesis {genesis.hash.hex()}", file=sys.stderr)
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    from node.members import NewNode, init_member
+    from node.protocol.password import find_password
+
+    node = NewNode.make(
+        options.name,
+        options.address,
+        options.http,
+        listen=options.listen,
+        http_url=options.url,
+    )
+    path = init_member(options.dir, node, find_password(new=True))
+    print(f"made {path}; give it to the founder", file=sys.stderr)
+    return 0
+
+
+def _join(options: argparse.Namespace) -> int:
+    from node.members import join_network
+
+    genesis = join_network(options.dir, options.admission)
+    print(f"joined {genesis.chain_id}, genesis {genesis.hash.hex()}", file=sys.stderr)
     return 0
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from node.protocol.errors import Misconfigured
+from node.protocol.errors import Misconfigured, Refused
 from node.protocol.genesis import (
     TIME_SCALE_MAX,
     TREE_DEPTH_MAX,
@@ -22,15 +22,18 @@ from node.protocol.genesis import (
     BlockLimits,
     ViewTimeouts,
 )
+from node.protocol.keys import check_public_key
 from node.protocol.sealing import ALGORITHM
 from node.protocol.settings import (
+    DialAddress,
+    HexKey,
     HostPort,
+    ListenAddress,
     S,
     Settings,
     ShortName,
     misconfigured,
     parse_settings,
-    split_address,
 )
 from node.protocol.validators import VALIDATORS_MAX
 
@@ -44,15 +47,8 @@ class ValidatorConfig(Settings):
     """Where a validator listens: `address` for other nodes, `http` for people and programs."""
 
     name: ShortName
-    address: HostPort
-    http: HostPort
-
-    @field_validator("address", "http")
-    @classmethod
-    def _port(cls, address: str) -> str:
-        if not 1 <= split_address(address)[1] <= 65_535:
-            raise ValueError("the port must be between 1 and 65535")
-        return address
+    address: DialAddress
+    http: ListenAddress
 
 
 class SealingConfig(Settings):
@@ -76,14 +72,15 @@ class NetworkConfig(Settings):
     time_scale: Annotated[int, Field(ge=1, le=TIME_SCALE_MAX)] = 1
     tree_depth: Annotated[int, Field(ge=1, le=TREE_DEPTH_MAX)] = TREE_DEPTH_MAX
     confirmations_more_than: Annotated[int, Field(ge=0, lt=VALIDATORS_MAX)]
-    validators: Annotated[
-        tuple[ValidatorConfig, ...], Field(min_length=1, max_length=VALIDATORS_MAX)
-    ]
+    # May be empty where member files say who validates.
+    validators: Annotated[tuple[ValidatorConfig, ...], Field(max_length=VALIDATORS_MAX)] = ()
     limits: BlockLimits
     timeouts: ViewTimeouts
     sealing: SealingConfig = SealingConfig()
     assets: tuple[AssetEntry, ...]
     roles: dict[ShortName, tuple[ShortName, ...]]
+    # Public keys that people made themselves, by name.
+    identities: dict[ShortName, HexKey] = Field(default_factory=dict)
     contracts: dict[ShortName, dict[str, Any]] = Field(default_factory=dict)
 
     @classmethod
@@ -92,7 +89,7 @@ class NetworkConfig(Settings):
         return load_toml(cls, path)
 
     @property
-    def identities(self) -> dict[str, tuple[str, ...]]:
+    def roles_by_name(self) -> dict[str, tuple[str, ...]]:
         """The roles of each named identity, by name."""
         names = sorted({name for names in self.roles.values() for name in names})
         return {
@@ -136,8 +133,17 @@ class NetworkConfig(Settings):
             raise ValueError("validators: two listen on the same address; give each its own port")
         if len({validator.name for validator in self.validators}) != len(self.validators):
             raise ValueError("validators: two have the same name")
-        if self.confirmations_more_than >= len(self.validators):
+        if self.validators and self.confirmations_more_than >= len(self.validators):
             raise ValueError("confirmations_more_than must be below the number of validators")
+        for name, key in self.identities.items():
+            if name not in self.roles_by_name:
+                raise ValueError(f"identities: no role names {name}; check its spelling")
+            if list(self.identities.values()).count(key) > 1:
+                raise ValueError(f"identities: {name} has the same key as another")
+            try:
+                check_public_key(bytes.fromhex(key))
+            except Refused as refusal:
+                raise ValueError(f"identities: {name}: {refusal.message}") from None
         if self.time_scale != 1 and not self.dev:
             raise ValueError("time_scale: only a dev network may run faster; set it to 1")
         return self

@@ -5,25 +5,29 @@
     DIR/ca/{ca.crt,ca.key.json}   the network's own authority, its key encrypted
     DIR/nodes/NAME/{node.toml,node.key.json,tls.crt,tls.key,ca.crt}
 
-Reading a node's folder back is `node.folder`'s work.
+On a network of several hosts the nodes' folders are their members' business (`node.members`), and
+each gets DIR/NAME.admission.json instead. Reading a folder back is `node.folder`'s work.
 """
 
 from __future__ import annotations
 
-import json
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import ValidationError
 
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import GenesisParameters, Rejected, genesis_writes, interface
 from node.code_hashes import code_hashes
-from node.config import NetworkConfig, NodeConfig, ValidatorConfig
-from node.net.tls import Credential, make_authority, make_node_certificate, pem_fingerprint
+from node.config import NetworkConfig
+from node.members import NewNode, network_files, write_files
+from node.net.tls import Credential, issue_certificate, make_authority, pem_fingerprint
+from node.protocol.ceremony import ADMISSION_SUFFIX, Admission, Member, check_members
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import (
     GENESIS_VERSION,
@@ -45,27 +49,31 @@ from node.protocol.keystore import (
     encrypt_seed,
     read_header,
     read_private_file,
-    write_private_file,
 )
-from node.protocol.settings import split_address
+from node.protocol.settings import misconfigured, split_address
 
 FIRST_EPOCH = 1
 _PASSWORD_FILE = "keys/.password"  # noqa: S105
 _PASSWORD_BYTES = 32
-_FOLDER_MODE = 0o700
 
 
 def create_network(
-    config: NetworkConfig, directory: Path, password: bytes | None, now_ms: int
+    config: NetworkConfig,
+    directory: Path,
+    password: bytes | None,
+    now_ms: int,
+    members: Sequence[Member] = (),
 ) -> Genesis:
     """Write a new network into `directory` and return its genesis.
 
-    Keys that `directory`/keys already holds by an identity's name are used as they are, unopened.
+    Its validators are the `members`, or else those of `config`, all with folders on this host. Keys
+    that `directory`/keys already holds by an identity's name are used as they are, unopened.
     `password` encrypts the new ones; a dev network may pass None and gets a random one. Raises
-    `Misconfigured` `NETWORK_EXISTS`, `NO_PASSWORD`, `NOT_WRITABLE` or `BAD_CONFIG`; nothing that
-    exists is overwritten.
+    `Misconfigured` `NETWORK_EXISTS`, `NO_PASSWORD`, `NOT_WRITABLE`, `BAD_CONFIG`,
+    `NO_IDENTITY_KEY`, or as `check_members` does; nothing that exists is overwritten.
     """
-    for name in ("genesis.json", "nodes"):
+    # A member who is the founder too has its node's folder here already.
+    for name in ("genesis.json", "ca" if members else "nodes"):
         if (directory / name).exists():
             raise Misconfigured(
                 "NETWORK_EXISTS",
@@ -76,12 +84,12 @@ def create_network(
     if password is None:
         password = new_password = _dev_password(config, password_path)
     founder = _Founder(config, directory, password, now_ms)
-    genesis = founder.found()
+    genesis = founder.found(members)
     _check_parameters(genesis)
     files: dict[str, str | bytes] = {}
     if new_password and not password_path.exists():
         files[_PASSWORD_FILE] = new_password + b"\n"
-    _write(directory, files | founder.files)
+    write_files(directory, files | founder.files)
     return genesis
 
 
@@ -112,59 +120,69 @@ class _Founder:
         self._now_ms = now_ms
         self._scrypt_n = SCRYPT_N_DEV if config.dev else SCRYPT_N
 
-    def found(self) -> Genesis:
+    def found(self, members: Sequence[Member]) -> Genesis:
         config = self._config
+        on_this_host = not members
+        if on_this_host:
+            members = self._add_nodes()
+        check_members(members, config.confirmations_more_than)
         now = datetime.fromtimestamp(self._now_ms / 1000, UTC)
         authority = make_authority(config.chain_id, now)
         self._add_authority(authority)
-        validators = []
-        endpoints = []
-        for node in config.validators:
-            key = PrivateKey.generate()
-            host = split_address(node.address)[0]
-            credential = make_node_certificate(authority, node.name, [host], now)
-            self._add_node(node, key, credential, authority.certificate)
-            entry = ValidatorEntry(
-                name=node.name,
-                public_key=key.public_key.hex(),
-                address=node.address,
-                tls_fingerprint=pem_fingerprint(credential.certificate).hex(),
+        certificates = [_certificate(authority, member, now) for member in members]
+        validators = tuple(map(_validator, members, certificates))
+        interface_ = interface(CONTRACTS)
+        genesis = self._genesis(validators, interface_, make_keys=on_this_host)
+        for member, certificate in zip(members, certificates, strict=True):
+            if on_this_host:
+                self.files[f"nodes/{member.name}/tls.crt"] = certificate
+                self.files[f"nodes/{member.name}/ca.crt"] = authority.certificate
+                continue
+            admission = Admission(
+                name=member.name,
+                certificate=certificate.decode(),
+                authority=authority.certificate.decode(),
+                members=tuple(members),
+                genesis=genesis,
+                interface=interface_,
             )
-            validators.append(entry)
-            endpoints.append(_endpoint(node, entry))
-        description = interface(CONTRACTS)
-        genesis = self._genesis(tuple(validators), description)
-        self.files["interface.json"] = _json(description)
-        self.files["network.json"] = _json({"endpoints": endpoints})
-        self.files["genesis.json"] = genesis.to_text()
+            self.files[member.name + ADMISSION_SUFFIX] = admission.model_dump_json(indent=1) + "\n"
+        self.files |= network_files(members, genesis, interface_)
         return genesis
 
     def _genesis(
-        self, validators: tuple[ValidatorEntry, ...], description: dict[str, Any]
+        self,
+        validators: tuple[ValidatorEntry, ...],
+        description: dict[str, Any],
+        *,
+        make_keys: bool,
     ) -> Genesis:
         config = self._config
         identities = tuple(
-            IdentityEntry(name=name, public_key=self._identity_key(name), roles=roles)
-            for name, roles in config.identities.items()
+            IdentityEntry(name=name, public_key=self._identity_key(name, make_keys), roles=roles)
+            for name, roles in config.roles_by_name.items()
         )
-        return Genesis(
-            version=GENESIS_VERSION,
-            chain_id=config.chain_id,
-            created_at=time_to_json(self._now_ms),
-            dev=config.dev,
-            time_scale=config.time_scale,
-            tree_depth=config.tree_depth,
-            validators=validators,
-            confirmations_more_than=config.confirmations_more_than,
-            limits=config.limits,
-            timeouts=config.timeouts,
-            identities=identities,
-            assets=config.assets,
-            contracts=code_hashes(),
-            interface_hash=interface_hash(description).hex(),
-            parameters=config.contracts,
-            epoch=self._epoch(validators),
-        )
+        try:
+            return Genesis(
+                version=GENESIS_VERSION,
+                chain_id=config.chain_id,
+                created_at=time_to_json(self._now_ms),
+                dev=config.dev,
+                time_scale=config.time_scale,
+                tree_depth=config.tree_depth,
+                validators=validators,
+                confirmations_more_than=config.confirmations_more_than,
+                limits=config.limits,
+                timeouts=config.timeouts,
+                identities=identities,
+                assets=config.assets,
+                contracts=code_hashes(),
+                interface_hash=interface_hash(description).hex(),
+                parameters=config.contracts,
+                epoch=self._epoch(validators),
+            )
+        except ValidationError as error:
+            raise misconfigured(error, "the network's description") from None
 
     def _epoch(self, validators: tuple[ValidatorEntry, ...]) -> EpochEntry:
         config = self._config
@@ -186,13 +204,22 @@ class _Founder:
             wraps=wraps,
         )
 
-    def _identity_key(self, name: str) -> str:
+    def _identity_key(self, name: str, make: bool) -> str:
+        listed = self._config.identities.get(name)
         path = self._directory / "keys" / f"{name}.json"
+        if listed is not None:
+            return listed
         if path.exists():
             public_key = read_header(read_private_file(path), str(path)).public_key
             if not public_key:
                 raise Misconfigured("BAD_KEYSTORE", f"{path}: holds a seed; move it elsewhere")
             return public_key
+        if not make:
+            raise Misconfigured(
+                "NO_IDENTITY_KEY",
+                f"{name} has a role and no key; ask for the line that `groat key export {name} "
+                "--public` prints and put it under [identities] in the network's description",
+            )
         key = PrivateKey.generate()
         text = encrypt_key(key, name, self._password, self._scrypt_n)
         self.files[f"keys/{name}.json"] = text
@@ -206,20 +233,34 @@ class _Founder:
         self.files["ca/ca.crt"] = authority.certificate
         self.files["ca/ca.key.json"] = encrypt_seed(scalar, "ca", self._password, self._scrypt_n)
 
-    def _add_node(
-        self, node: ValidatorConfig, key: PrivateKey, credential: Credential, authority: bytes
-    ) -> None:
-        folder = f"nodes/{node.name}"
+    def _add_nodes(self) -> list[Member]:
         password_file = f"../../{_PASSWORD_FILE}" if self._config.dev else ""
-        settings = NodeConfig(
-            name=node.name, listen=node.address, http=node.http, password_file=password_file
-        )
-        text = encrypt_key(key, node.name, self._password, self._scrypt_n)
-        self.files[f"{folder}/node.key.json"] = text
-        self.files[f"{folder}/tls.crt"] = credential.certificate
-        self.files[f"{folder}/tls.key"] = credential.key
-        self.files[f"{folder}/ca.crt"] = authority
-        self.files[f"{folder}/node.toml"] = _to_toml(settings)
+        nodes = [
+            NewNode.make(one.name, one.address, one.http, password_file=password_file)
+            for one in self._config.validators
+        ]
+        if not nodes:
+            raise Misconfigured(
+                "BAD_CONFIG", "there are no validators: add [[validators]], or give member files"
+            )
+        for node in nodes:
+            self.files |= node.files(self._password, self._scrypt_n)
+        return [node.member for node in nodes]
+
+
+def _certificate(authority: Credential, member: Member, now: datetime) -> bytes:
+    host = split_address(member.address)[0]
+    key = bytes.fromhex(member.tls_public_key)
+    return issue_certificate(authority, key, member.name, [host], now)
+
+
+def _validator(member: Member, certificate: bytes) -> ValidatorEntry:
+    return ValidatorEntry(
+        name=member.name,
+        public_key=member.public_key,
+        address=member.address,
+        tls_fingerprint=pem_fingerprint(certificate).hex(),
+    )
 
 
 def _check_parameters(genesis: Genesis) -> None:
@@ -231,18 +272,6 @@ def _check_parameters(genesis: Genesis) -> None:
         raise Misconfigured("BAD_CONFIG", f"contracts: {field}: {why}", key=field) from None
 
 
-def _write(directory: Path, files: dict[str, str | bytes]) -> None:
-    """All files in order, the last one being genesis.json: with it the network exists."""
-    folders = sorted({directory / parent for name in files for parent in Path(name).parents})
-    for folder in folders:
-        try:
-            folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
-        except OSError as error:
-            raise Misconfigured("NOT_WRITABLE", f"{folder}: {error.strerror}") from None
-    for name, content in files.items():
-        write_private_file(directory / name, content)
-
-
 def _dev_password(config: NetworkConfig, path: Path) -> bytes:
     if not config.dev:
         raise Misconfigured(
@@ -252,22 +281,3 @@ def _dev_password(config: NetworkConfig, path: Path) -> bytes:
     if path.exists():
         return read_private_file(path).strip()
     return secrets.token_hex(_PASSWORD_BYTES).encode()
-
-
-def _json(content: object) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-def _endpoint(node: ValidatorConfig, entry: ValidatorEntry) -> dict[str, str]:
-    return {
-        "name": node.name,
-        "http_url": f"http://{node.http}",
-        "peer_address": node.address,
-        "public_key": entry.public_key,
-    }
-
-
-def _to_toml(settings: NodeConfig) -> str:
-    # JSON strings are TOML basic strings, and node.toml holds nothing else.
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.model_dump().items()]
-    return "\n".join(["# Paths are relative to this folder.", *lines, ""])

@@ -29,7 +29,7 @@ def test_the_shipped_network() -> None:
     assert len(config.validators) == 4
     assert all(node.address.startswith("127.0.0.1:") for node in config.validators)
     assert config.confirmations_more_than == 2
-    assert config.identities["gym"] == ("merchant",)
+    assert config.roles_by_name["gym"] == ("merchant",)
     assert {asset.code for asset in config.assets} == {"CNY", "USD"}
 
 

@@ -52,8 +52,10 @@ ROOMS: dict[str, set[str]] = {
     # Files and settings.
     "node.config": PROTOCOL,
     "node.code_hashes": PROTOCOL | {"contracts"},
-    "node.genesis": PROTOCOL | {"contracts", "node.code_hashes", "node.config", "node.net.tls"},
+    "node.genesis": PROTOCOL
+    | {"contracts", "node.code_hashes", "node.config", "node.members", "node.net.tls"},
     "node.folder": PROTOCOL | {"node.code_hashes", "node.config", "node.net.tls"},
+    "node.members": PROTOCOL | {"node.code_hashes", "node.config", "node.folder", "node.net.tls"},
     # `node` is where its sources lie, for the processes that the client starts.
     "client": PROTOCOL | {"client", "node"},
 }

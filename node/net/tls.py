@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -66,20 +67,35 @@ def make_authority(name: str, now: datetime.datetime) -> Credential:
     return Credential(_certificate_pem(builder, key), _key_pem(key))
 
 
-def make_node_certificate(
-    authority: Credential, name: str, hosts: Sequence[str], now: datetime.datetime
-) -> Credential:
-    """A new key and certificate for one node, valid for `hosts` and for this machine's loopback."""
-    issuer = x509.load_pem_x509_certificate(authority.certificate)
-    issuer_key = serialization.load_pem_private_key(authority.key, None)
-    if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
-        raise Misconfigured("BAD_TLS_FILES", "the authority's key is not an elliptic curve key")
-    key = ec.generate_private_key(ec.SECP256R1())
+def make_tls_key() -> bytes:
+    """A new private key for one node, in PEM."""
+    return _key_pem(ec.generate_private_key(ec.SECP256R1()))
+
+
+def tls_public_key(key: bytes) -> bytes:
+    """The public half of a private key in PEM, as a SubjectPublicKeyInfo in DER."""
+    return _public_der(_private_key(key).public_key())
+
+
+def issue_certificate(
+    authority: Credential,
+    public_key: bytes,
+    name: str,
+    hosts: Sequence[str],
+    now: datetime.datetime,
+) -> bytes:
+    """A node's certificate in PEM, valid for `hosts` and for its machine's loopback.
+
+    Raises `Misconfigured` `BAD_TLS_KEY` unless `public_key` is a P-256 key in DER.
+    """
+    subject_key = _p256_key(public_key, name)
+    issuer = _load(authority.certificate)
+    issuer_key = _private_key(authority.key)
     names = [_general_name(host) for host in dict.fromkeys((*LOCAL_HOSTS, *hosts))]
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     valid_for = min(NODE_VALID_FOR, issuer.not_valid_after_utc - now)
     builder = (
-        _builder(_subject(name), issuer.subject, key.public_key(), now, valid_for)
+        _builder(_subject(name), issuer.subject, subject_key, now, valid_for)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
@@ -89,7 +105,31 @@ def make_node_certificate(
             critical=False,
         )
     )
-    return Credential(_certificate_pem(builder, issuer_key), _key_pem(key))
+    return _certificate_pem(builder, issuer_key)
+
+
+def make_node_certificate(
+    authority: Credential, name: str, hosts: Sequence[str], now: datetime.datetime
+) -> Credential:
+    """A new key and its certificate."""
+    key = make_tls_key()
+    return Credential(issue_certificate(authority, tls_public_key(key), name, hosts, now), key)
+
+
+def check_certificate(certificate: bytes, authority: bytes, key: bytes) -> None:
+    """Raise `Misconfigured` `WRONG_CERTIFICATE` unless it is of this key, by this authority."""
+    found, issuer = _load(certificate), _load(authority)
+    try:
+        found.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        raise Misconfigured(
+            "WRONG_CERTIFICATE", "the certificate is not signed by the authority beside it"
+        ) from None
+    subject_key = found.public_key()
+    if not isinstance(subject_key, ec.EllipticCurvePublicKey) or (
+        _public_der(subject_key) != tls_public_key(key)
+    ):
+        raise Misconfigured("WRONG_CERTIFICATE", "the certificate is for another TLS key")
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -130,6 +170,32 @@ def _load(pem: bytes) -> x509.Certificate:
         return x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise Misconfigured("BAD_TLS_FILES", "not a certificate in PEM") from None
+
+
+def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Misconfigured("BAD_TLS_FILES", "not an unencrypted elliptic curve key in PEM")
+    return key
+
+
+def _p256_key(der: bytes, name: str) -> ec.EllipticCurvePublicKey:
+    try:
+        key = serialization.load_der_public_key(der)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise Misconfigured("BAD_TLS_KEY", f"the TLS key of {name} is no P-256 public key")
+    return key
+
+
+def _public_der(key: ec.EllipticCurvePublicKey) -> bytes:
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from node.protocol.errors import Misconfigured
+
+PORT_MAX = 65_535
+ANY_HOST = "0.0.0.0"
 
 S = TypeVar("S", bound="Settings")
 
@@ -20,6 +23,29 @@ HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 # A name becomes a file name and a command-line argument.
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
 HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$")]
+HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]{1,260}$")]
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host and port of `host:port`."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def _has_port(address: str) -> str:
+    if not 1 <= split_address(address)[1] <= PORT_MAX:
+        raise ValueError(f"the port must be between 1 and {PORT_MAX}")
+    return address
+
+
+def _is_somewhere(address: str) -> str:
+    if split_address(address)[0] == ANY_HOST:
+        raise ValueError(f"others cannot dial {ANY_HOST}; give the host's own name or address")
+    return address
+
+
+ListenAddress = Annotated[HostPort, AfterValidator(_has_port)]
+DialAddress = Annotated[ListenAddress, AfterValidator(_is_somewhere)]
 
 
 class Settings(BaseModel):
@@ -46,9 +72,3 @@ def misconfigured(error: ValidationError, source: str) -> Misconfigured:
         "json_invalid": "is not valid JSON",
     }.get(first["type"], first["msg"].removeprefix("Value error, "))
     return Misconfigured("BAD_CONFIG", f"{source}: {key}: {reason}", key=key)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`."""
-    host, _, port = address.rpartition(":")
-    return host, int(port)
