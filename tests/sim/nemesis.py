@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from random import Random
 
+from node.protocol.messages import Commit, Message, Prepare, PrePrepare, Transactions, ViewChange
 from tests.sim.network import CALM, Network, Weather
 from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
@@ -21,7 +22,19 @@ PAUSE_MS = (50, 4_000)
 OUTPUTS_TO_CRASH_MAX = 12
 WRITES_TO_CRASH_MAX = 6
 PATIENCE_MS = 1_500
-FAULT_KINDS = ("crash", "power_cut", "partition", "one_way", "bridge", "storm", "flap", "pause")
+FAULT_KINDS = (
+    "crash",
+    "power_cut",
+    "partition",
+    "one_way",
+    "bridge",
+    "hush",
+    "lone_commit",
+    "storm",
+    "flap",
+    "pause",
+)
+HUSHED: tuple[type[Message], ...] = (PrePrepare, Prepare, Commit, ViewChange, Transactions)
 INTERVALS_MS = (250, 700, 1_500, 4_000)
 
 
@@ -42,6 +55,7 @@ class Nemesis:
         self._chance = chance
         self._counts = counts
         self._over = False
+        self._lonely: int | None = None
         self._weights = [chance.choice((0, 0, 1, 1, 3)) for _ in FAULT_KINDS]
         self._interval_ms = chance.choice(INTERVALS_MS)
         self._usual = self._weather(chance.choice((0.0, 0.0, 0.3, 1.0)))
@@ -144,6 +158,34 @@ class Nemesis:
         if routes:
             self._network.break_off(*self._chance.choice(routes))
 
+    def _hush(self) -> None:
+        """Messages of one kind get lost, on most routes or on all."""
+        kind = self._chance.choice(HUSHED)
+        share = self._chance.choice((0.6, 0.9, 1.0))
+        routes = {route for route in sorted(self._routes()) if self._chance.random() < share}
+        self._network.hushed[kind] = routes
+        self._later(CUT_MS, lambda: self._unhush(kind))
+
+    def _unhush(self, kind: type[Message]) -> None:
+        self._network.hushed.pop(kind, None)
+
+    def _lone_commit(self) -> None:
+        """Only one node hears the COMMITs; when it has a final block, it alone is cut off."""
+        lonely = self._chance.choice(self._nodes)
+        self._lonely = lonely.number
+        kind: type[Message] = Commit
+        self._network.hushed[kind] = {(a, b) for a, b in self._routes() if b != lonely.number}
+        self._later(CUT_MS, lambda: self._unhush(kind))
+
+    def on_committed(self, node: SimNode) -> None:
+        """A node has a final block: perhaps it is the one that was waited for."""
+        if self._over or node.number != self._lonely:
+            return
+        self._lonely = None
+        self._unhush(Commit)
+        self._counts["lone commits"] += 1
+        self._cut({(a, b) for a, b in self._routes() if node.number in (a, b)}, noticed=True)
+
     def _storm(self) -> None:
         self._network.weather = self._weather(1.0)
         self._later(STORM_MS, self._clear_up)
@@ -151,10 +193,10 @@ class Nemesis:
     def _clear_up(self) -> None:
         self._network.weather = self._usual
 
-    def _cut(self, routes: set[tuple[int, int]]) -> None:
-        """Cut routes for a while. Half the time the connections notice and break."""
+    def _cut(self, routes: set[tuple[int, int]], noticed: bool = False) -> None:
+        """Cut routes for a while. Half the time, or if `noticed`, the connections break too."""
         self._network.cut |= routes
-        if self._chance.random() < 0.5:
+        if noticed or self._chance.random() < 0.5:
             for first, second in sorted(routes):
                 self._network.break_off(first, second)
         self._later(CUT_MS, lambda: self._network.cut.difference_update(routes))

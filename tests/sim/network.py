@@ -61,6 +61,7 @@ class Network:
         self._dialling: set[Pair] = set()
         self._last_arrival: dict[Pair, int] = {}
         self.cut: set[Pair] = set()
+        self.hushed: dict[type[Message], set[Pair]] = {}
         self.weather = CALM
 
     def peers_of(self, node: int) -> list[int]:
@@ -104,6 +105,7 @@ class Network:
     def heal(self) -> None:
         """All routes are open again, and the weather is good."""
         self.cut.clear()
+        self.hushed.clear()
         self.weather = CALM
 
     def _others(self, node: int) -> list[int]:
@@ -132,7 +134,7 @@ class Network:
     def _carry(self, source: int, target: int, session: int, message: Message) -> None:
         weather, chance, counts = self.weather, self._chance, self._counts
         counts["messages"] += 1
-        if (source, target) in self.cut:
+        if (source, target) in self.cut or (source, target) in self.hushed.get(type(message), ()):
             counts["messages cut off"] += 1
             return
         if weather.loss and chance.random() < weather.loss:

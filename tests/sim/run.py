@@ -283,6 +283,7 @@ class Simulation:
         """See `Observer`."""
         self.checkers.on_committed(node, committed)
         self._workload.on_committed(node, committed.receipts)
+        self._nemesis.on_committed(node)
 
     def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
         """See `Observer`."""

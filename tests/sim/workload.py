@@ -1,8 +1,8 @@
 """The clients: they send the story's transactions to nodes, wait, repeat themselves, and remember.
 
 A transaction is acknowledged when a node that the client spoke to reports it as final. A client
-without an answer sends the same bytes again, to any node; once the faults are over it does so only
-if no node that promised to settle its transaction has kept running.
+without an answer sends the same bytes again, to any node, unless it is a careless one; once the
+faults are over it does so only if no node that promised to settle its transaction has kept running.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ LATENCY_MS_MAX = 10
 RETRY_MS = (600, 4_000)
 BURST_MAX = 4
 FOUNDATION_MS = 400
+CARELESS = 0.3
 EXPIRED_FOR_SURE_MS = 3_000
 PROMISES = ("PENDING", "KNOWN")
 TRANSIENT = ("MEMPOOL_FULL", "SENDER_LIMIT")
@@ -29,9 +30,13 @@ TRANSIENT = ("MEMPOOL_FULL", "SENDER_LIMIT")
 
 @dataclass
 class Order:
-    """One transaction on its way: whom its client spoke to, and who promised what."""
+    """One transaction on its way: whom its client spoke to, and who promised what.
+
+    A careless client sends once: if the nodes lose the bytes, nobody has them any more.
+    """
 
     made: Made
+    careless: bool
     contacted: set[int] = field(default_factory=set)
     promised: dict[int, int] = field(default_factory=dict)
     refused: str = ""
@@ -72,19 +77,15 @@ class Workload:
         self._patient = True
 
     def probe(self) -> bytes:
-        """One more good transaction, sent to one node; its id."""
+        """One more good transaction, sent to one node that is up; its id."""
         made = self._story.probe(self._scheduler.now_ms)
-        self.send(made)
+        order = self._take(made, careless=False)
+        self._submit(order, made, self._chance.choice([node for node in self._nodes if node.up]))
         return made.transaction.id
 
     def send(self, made: Made) -> None:
         """Send one transaction, now and then to several nodes at once."""
-        identity = made.transaction.id
-        self._counts["transactions sent"] += 1
-        if made.hopeless:
-            self.hopeless.add(identity)
-        self.made.setdefault(identity, made)
-        order = self.waiting.setdefault(identity, Order(made))
+        order = self._take(made, careless=self._chance.random() < CARELESS)
         copies = self._chance.choice((1, 1, 1, 1, 2, 3))
         for node in self._chance.sample(self._nodes, min(copies, len(self._nodes))):
             self._submit(order, made, node)
@@ -149,6 +150,14 @@ class Workload:
             self._chance.randint(50, pause_ms_max), lambda: self._burst(pause_ms_max)
         )
 
+    def _take(self, made: Made, *, careless: bool) -> Order:
+        identity = made.transaction.id
+        self._counts["transactions sent"] += 1
+        if made.hopeless:
+            self.hopeless.add(identity)
+        self.made.setdefault(identity, made)
+        return self.waiting.setdefault(identity, Order(made, careless))
+
     def _submit(self, order: Order, made: Made, node: SimNode) -> None:
         order.contacted.add(node.number)
         request = len(self.made) * 1_000 + len(self._requests) + 1
@@ -165,7 +174,7 @@ class Workload:
     def _retry(self, order: Order) -> None:
         if order.made.transaction.id not in self.waiting or order.refused:
             return
-        if not (self._patient and self._is_promised(order)):
+        if not (order.careless or (self._patient and self._is_promised(order))):
             running = [node for node in self._nodes if node.up]
             if running:
                 self._counts["transactions sent again"] += 1
@@ -178,7 +187,7 @@ class Workload:
         )
 
     def _is_over(self, order: Order, now_ms: int) -> bool:
-        """Whether a node refused it and none promised it, or no block may hold it any more."""
-        if order.refused and not self._is_promised(order):
+        """Whether nobody can expect it: refused, lost with a crash, or too old for any block."""
+        if (order.refused or order.careless) and not self._is_promised(order):
             return True
         return order.made.transaction.body.valid_until + EXPIRED_FOR_SURE_MS < now_ms
