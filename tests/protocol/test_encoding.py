@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.protocol.encoding import VALUE_BYTES_MAX, Codec, Record, Value, decode, encode
+from node.protocol.encoding import (
+    EXPLAINED_BYTES_MAX,
+    VALUE_BYTES_MAX,
+    Codec,
+    Record,
+    Value,
+    decode,
+    encode,
+)
 from node.protocol.errors import Refused
 from tests.protocol.strategies import values
 
@@ -112,6 +120,17 @@ def test_size_is_bounded_before_anything_is_read() -> None:
     with pytest.raises(Refused) as refusal:
         decode(bytes(VALUE_BYTES_MAX + 1))
     assert refusal.value.code == "TOO_LARGE"
+
+
+def test_large_nonsense_is_refused_without_building_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object, **__: object) -> None:
+        raise AssertionError("every value of somebody's nonsense was built")
+
+    monkeypatch.setattr(msgpack, "unpackb", build)
+    batches: Codec[tuple[bytes, ...]] = Codec(tuple[bytes, ...], VALUE_BYTES_MAX)
+    with pytest.raises(Refused) as caught:
+        batches.decode(encode([{}] * EXPLAINED_BYTES_MAX))
+    assert caught.value.code == "BAD_SHAPE"
 
 
 def test_integers_beyond_64_bits_cannot_be_written() -> None:
