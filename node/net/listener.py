@@ -45,12 +45,11 @@ class Listener:
         self._guests: Counter[str] = Counter()
         self._logged_at: dict[str, float] = {}
         self._socket: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._greeting: set[asyncio.Task[None]] = set()
 
     @property
     def port(self) -> int:
-        """The port in use, once started."""
+        """The port in use, from start to stop."""
         assert self._socket is not None
         return int(self._socket.getsockname()[1])
 
@@ -69,38 +68,52 @@ class Listener:
             raise Misconfigured("CANNOT_LISTEN", reason) from None
         listening.setblocking(False)
         self._socket = listening
-        self._accepting = self._tasks.spawn(self._accept(listening))
+        asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     async def stop(self) -> None:
         """Close the door and send off the guests."""
-        if self._accepting is not None and self._socket is not None:
-            leaving = {self._accepting, *self._greeting}
-            for task in leaving:
-                task.cancel()
-            await asyncio.wait(leaving)
-            self._socket.close()
+        listening, self._socket = self._socket, None
+        if listening is not None:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        await asyncio.sleep(0)  # a task cancelled before it began would not close its socket
+        for task in self._greeting:
+            task.cancel()
+        if self._greeting:
+            await asyncio.wait(self._greeting)
 
-    async def _accept(self, listening: socket.socket) -> None:
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            accepted, address = listening.accept()
+        except (BlockingIOError, ConnectionAbortedError):  # the guest has left already
+            return
+        except OSError as error:  # out of descriptors: do not spin
+            _log.warning("accept_failed", reason=error.strerror)
+            self._pause(listening)
+            return
+        host = str(address[0])
+        if (
+            self.guests >= self._limits.guests_max
+            or self._guests[host] >= self._limits.guests_per_address_max
+        ):
+            accepted.close()
+            self._refuse("TOO_MANY", host, "too many connections without a proof")
+            return
+        accepted.setblocking(False)
+        self._guests[host] += 1
+        task = self._tasks.spawn(self._greet(accepted, host))
+        self._greeting.add(task)
+        task.add_done_callback(self._greeting.discard)
+
+    def _pause(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            try:
-                accepted, address = await loop.sock_accept(listening)
-            except OSError as error:  # out of descriptors, or the guest has left already
-                _log.warning("accept_failed", reason=error.strerror)
-                await asyncio.sleep(ACCEPT_PAUSE_S)
-                continue
-            host = str(address[0])
-            if (
-                self.guests >= self._limits.guests_max
-                or self._guests[host] >= self._limits.guests_per_address_max
-            ):
-                accepted.close()
-                self._refuse("TOO_MANY", host, "too many connections without a proof")
-                continue
-            self._guests[host] += 1
-            task = self._tasks.spawn(self._greet(accepted, host))
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+        loop.remove_reader(listening)
+
+        def resume() -> None:
+            if listening.fileno() >= 0:  # not closed meanwhile
+                loop.add_reader(listening, self._accept, listening)
+
+        loop.call_later(ACCEPT_PAUSE_S, resume)
 
     async def _greet(self, accepted: socket.socket, host: str) -> None:
         deadline_s = self._limits.handshake_s

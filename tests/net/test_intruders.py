@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
+import resource
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -115,6 +118,23 @@ async def test_established_connections_take_no_guest_slot(network: Network) -> N
     for node in nodes:
         node.transport.set_peers(peers)
     await all_connected(*nodes)
+
+
+async def test_out_of_descriptors_the_door_pauses_and_opens_again(network: Network) -> None:
+    node = await network.node(0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as guest, structlog.testing.capture_logs() as logs:
+        lowest_free = os.dup(guest.fileno())
+        os.close(lowest_free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+        try:
+            guest.connect((LOOPBACK, node.transport.port))
+            await asyncio.sleep(0.05)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert [line["event"] for line in logs] == ["accept_failed"]
+        guest.sendall(b"garbage")
+        await until(lambda: refusals(node) == 1)
 
 
 @contextlib.contextmanager
