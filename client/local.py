@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,8 @@ from typing import Any, NamedTuple
 
 import node
 from client.folder import NetworkFolder
-from client.wallet import DEV_PASSWORD_FILE
 from node.protocol.errors import GroatError, Misconfigured
-from node.protocol.password import PASSWORD_VARIABLE
+from node.protocol.password import PASSWORD_VARIABLE, find_password
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
@@ -38,6 +38,7 @@ LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
 AUDIT_SECONDS_MAX = 3_600.0
 NETWORK_FILE = "network.toml"
+STANDARD_INPUT = Path("/dev/stdin")
 # What `python -m node` puts before its one line about what went wrong.
 NODE_PREFIX = "groat node: "
 
@@ -62,12 +63,18 @@ class Process(NamedTuple):
 
 
 class LocalNode:
-    """One node folder and the process that runs it, if any."""
+    """One node folder and the process that runs it, if any.
 
-    def __init__(self, name: str, folder: Path, http_url: str) -> None:
+    `http_url` is where this host reaches it: by its own settings, since `endpoint_url`, where the
+    world does, may be a proxy's. `settings` is its node.toml, {} where that is unreadable.
+    """
+
+    def __init__(self, name: str, folder: Path, endpoint_url: str) -> None:
         self.name = name
         self.folder = folder
-        self.http_url = http_url
+        self.settings = _settings(folder)
+        own = self.settings.get("http")
+        self.http_url = f"http://{own}" if own else endpoint_url
         self.log = folder / "node.log"
         self._pid_file = folder / "node.pid"
 
@@ -93,22 +100,34 @@ class LocalNode:
             return State.STOPPED
         return State.PAUSED if found[1] in "Tt" else State.RUNNING
 
-    def start(self, password_file: Path | None) -> None:
-        """Spawn the process unless it runs; does not wait for it to serve."""
+    def start(self, password: bytes | None = None) -> None:
+        """Spawn the process unless it runs; does not wait for it to serve.
+
+        The password goes through a pipe; with None the node finds a file that holds it.
+        """
         if self.process is not None:
             return
         if not self.folder.is_dir():
             raise Misconfigured("NO_NODE", f"{self.folder} does not exist; it runs elsewhere")
+        if self.serves():
+            raise NodeFailure(
+                "ADDRESS_IN_USE",
+                f"another program answers at {self.http_url}; end it, or change http in "
+                f"{self.folder / 'node.toml'}",
+            )
         command = [*python_node(), "run", "--folder", str(self.folder)]
         with self.log.open("ab") as log:
             child = subprocess.Popen(  # noqa: S603
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL if password is None else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=node_environment(password_file),
+                env=node_environment(None if password is None else STANDARD_INPUT),
             )
+        if child.stdin is not None and password is not None:
+            with suppress(BrokenPipeError), child.stdin as pipe:
+                pipe.write(password + b"\n")
         found = _inspect(child.pid)
         self._pid_file.write_text(f"{child.pid} {found[0] if found else 0}\n")
         child.returncode = 0  # it is meant to outlive us: no warning when the object goes
@@ -200,8 +219,9 @@ class LocalNetwork:
         """Start nodes and wait until they answer; raises `NodeFailure`."""
         with self._lock():
             chosen = self.select(names)
+            password = _password(chosen)
             for one in chosen:
-                one.start(self._password_file())
+                one.start(password)
             deadline = time.monotonic() + START_SECONDS_MAX
             for one in chosen:
                 if one.state is State.RUNNING:
@@ -250,10 +270,6 @@ class LocalNetwork:
             while one.state is not wanted and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
 
-    def _password_file(self) -> Path | None:
-        path = self.folder.path / "keys" / DEV_PASSWORD_FILE
-        return path if path.exists() else None
-
     @contextmanager
     def _lock(self) -> Iterator[None]:
         # Two commands at once would start a node twice.
@@ -264,7 +280,12 @@ class LocalNetwork:
 
 def create_network(directory: Path, arguments: Sequence[str]) -> None:
     """Run `python -m node create --dir DIR …`; raises `Misconfigured` with its one line."""
-    command = [*python_node(), "create", "--dir", str(directory), *arguments]
+    found("create", directory, arguments)
+
+
+def found(part: str, directory: Path, arguments: Sequence[str]) -> None:
+    """Run one part of founding a network, `create`, `init` or `join`; raises as above."""
+    command = [*python_node(), part, "--dir", str(directory), *arguments]
     # Its standard input stays ours: it may have to ask for a password.
     done = subprocess.run(  # noqa: S603
         command,
@@ -279,7 +300,7 @@ def create_network(directory: Path, arguments: Sequence[str]) -> None:
         last = lines[-1].removeprefix(NODE_PREFIX) if lines else "no message"
         code, _, message = last.partition(": ")
         if not message or not code.isupper():
-            code, message = "CREATE_FAILED", f"{code}: {message}".rstrip(": ")
+            code, message = f"{part.upper()}_FAILED", f"{code}: {message}".rstrip(": ")
         raise Misconfigured(code, message)
 
 
@@ -309,12 +330,12 @@ def python_node() -> list[str]:
 
 
 def node_environment(password_file: Path | None) -> dict[str, str]:
-    """Our environment, with this installation's packages and the dev network's password file."""
+    """Our environment, with this installation's packages, and where a password is to be read."""
     environment = dict(os.environ)
     root = str(Path(node.__file__ or "").absolute().parent.parent)
     environment["PYTHONPATH"] = root
     if password_file is not None:
-        environment.setdefault(PASSWORD_VARIABLE, str(password_file))
+        environment[PASSWORD_VARIABLE] = str(password_file)
     return environment
 
 
@@ -345,6 +366,22 @@ def follow(paths: dict[str, Path]) -> Iterator[tuple[str, str]]:
                     offsets[name] = file.tell()
                     yield name, line.decode(errors="replace").rstrip("\n")
         time.sleep(POLL_SECONDS * 4)
+
+
+def _password(nodes: Sequence[LocalNode]) -> bytes | None:
+    """Asked for if a node is to start whose settings name no file, and no variable does either."""
+    silent = any(
+        one.process is None and one.settings and not one.settings.get("password_file")
+        for one in nodes
+    )
+    return find_password() if silent and not os.environ.get(PASSWORD_VARIABLE) else None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((folder / "node.toml").read_text())
+    except (OSError, ValueError):
+        return {}  # the node itself will say what is wrong with it
 
 
 def _inspect(pid: int) -> tuple[int, str] | None:

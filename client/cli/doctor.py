@@ -113,7 +113,7 @@ def _nodes(session: Session) -> Iterator[Finding]:
     for endpoint in session.folder.endpoints:
         one = local.get(endpoint.name)
         if one is not None and one.state is not State.RUNNING:
-            yield _stopped(one, endpoint.http_url, endpoint.peer_address)
+            yield _stopped(one, str(one.settings.get("listen", endpoint.peer_address)))
             continue
         started = time.time()
         status, clock = _ask(f"{endpoint.http_url}/v1/status")
@@ -134,11 +134,11 @@ def _nodes(session: Session) -> Iterator[Finding]:
         yield _verdict("versions", same, detail, "run the same version everywhere", WARNING)
 
 
-def _stopped(one: LocalNode, http_url: str, peer_address: str) -> Finding:
+def _stopped(one: LocalNode, listen: str) -> Finding:
     if one.state is State.PAUSED:
         return Finding(one.name, WARNING, "paused", f"groat net resume {one.name}")
     taken = [
-        address for address in (http_url.partition("://")[2], peer_address) if not _is_free(address)
+        address for address in (one.http_url.partition("://")[2], listen) if not _is_free(address)
     ]
     if taken:
         detail = f"stopped, and another program listens on {', '.join(taken)}"

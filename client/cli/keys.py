@@ -64,10 +64,25 @@ def import_key(session: Session, name: Name, pem: PemOption) -> None:
 def export_key(
     session: Session,
     name: Name,
-    pem: Annotated[Path, typer.Option("--pem", help="Where to write it, unencrypted.")],
+    pem: Annotated[
+        Path | None, typer.Option("--pem", help="Where to write the key, UNENCRYPTED; guard it.")
+    ] = None,
+    public: Annotated[
+        bool, typer.Option("--public", help="Print the line for [identities] of network.toml.")
+    ] = False,
 ) -> None:
-    """Write a key as UNENCRYPTED PEM for another program; guard that file."""
+    """Give a key to another program as PEM, or its public half to the founder of a network."""
     wallet: Wallet = session.folder.wallet
+    if public == (pem is not None):
+        raise Misconfigured("USAGE", "give either --public, or --pem FILE for the private key")
+    if pem is None:
+        public_key = wallet.entry(name).public_key
+        if not public_key:
+            raise Misconfigured("BAD_KEYSTORE", f"{name} is a seed and has no public half")
+        # A bare TOML key may not hold a dot.
+        quoted = f'"{name}"' if "." in name else name
+        session.out.line({"name": name, "public_key": public_key}, f'{quoted} = "{public_key}"')
+        return
     key = wallet.open(name)
     write_private_file(pem, key.to_pem())
     session.out.note(f"{pem} holds the key unencrypted; move it to a safe place")

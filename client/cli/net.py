@@ -13,10 +13,13 @@ from client.local import (
     LocalNetwork,
     create_network,
     follow,
+    found,
     network_file,
     remove_network,
     tail,
 )
+from client.wallet import DEV_PASSWORD_FILE
+from node.protocol.ceremony import MEMBER_SUFFIX, Member
 from node.protocol.errors import Misconfigured
 
 NODES_DEFAULT = 4
@@ -35,6 +38,10 @@ PortOption = Annotated[
 NetworkOption = Annotated[
     Path | None, typer.Option("--network", help="The description.  [default: ./network.toml]")
 ]
+MemberOption = Annotated[
+    list[Path] | None,
+    typer.Option("--member", help="A NAME.member.json; once for each host's node."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +49,11 @@ def register(app: typer.Typer) -> None:
     command(app, "up")(up)
     command(app, "down")(down)
     command(app, "reset")(reset)
-    group = typer.Typer(help="The nodes of a local network, as processes.", no_args_is_help=True)
+    group = typer.Typer(help="Networks and the nodes of this host.", no_args_is_help=True)
     app.add_typer(group, name="net")
     command(group, "create")(create)
+    command(group, "init")(init)
+    command(group, "join")(join)
     command(group, "start")(start)
     command(group, "stop")(stop)
     command(group, "status")(status)
@@ -96,15 +105,52 @@ def create(
     nodes: NodesOption = None,
     network: NetworkOption = None,
     ports_from: PortOption = None,
+    member: MemberOption = None,
 ) -> None:
-    """Turn network.toml into keys, certificates, genesis.json and one folder per node."""
+    """Turn network.toml into keys, certificates, genesis.json and one folder per node.
+
+    With --member the nodes are on other hosts, and each gets a NAME.admission.json instead.
+    """
     arguments = ["--network", str(network_file(network))]
     if nodes is not None:
         arguments += ["--nodes", str(nodes)]
     if ports_from is not None:
         arguments += ["--ports-from", str(ports_from)]
+    for path in member or ():
+        arguments += ["--member", str(path)]
     create_network(session.folder.path, arguments)
     session.out.note(f"created {session.folder.path}")
+    if member:
+        _show_founded(session)
+
+
+def init(
+    session: Session,
+    name: Annotated[str, typer.Argument(help="The node's name, unique in the network.")],
+    address: Annotated[str, typer.Option(help="HOST:PORT where other nodes dial it.")],
+    http: Annotated[str, typer.Option(help="HOST:PORT where it serves people and programs.")],
+    listen: Annotated[str, typer.Option(help="HOST:PORT to bind, if not --address.")] = "",
+    url: Annotated[str, typer.Option(help="Where people find it, such as a proxy's URL.")] = "",
+) -> None:
+    """Make the keys of this host's node, and NAME.member.json for the founder of the network."""
+    arguments = [name, "--address", address, "--http", http, "--listen", listen, "--url", url]
+    found("init", session.folder.path, arguments)
+    path = session.folder.path / (name + MEMBER_SUFFIX)
+    member = Member.load(path)
+    shown = member.model_dump(include={"name", "public_key", "address", "http_url"})
+    session.out.record({**shown, "file": str(path)})
+    session.out.note(f"give {path} to the founder: it holds public parts only")
+
+
+def join(
+    session: Session,
+    admission: Annotated[Path, typer.Argument(help="The founder's NAME.admission.json.")],
+) -> None:
+    """Check the founder's answer and complete the node that `net init` began on this host."""
+    found("join", session.folder.path, [str(admission)])
+    _show_founded(session)
+    names = ", ".join(one.name for one in LocalNetwork(session.folder).nodes)
+    session.out.note(f"joined; when the hashes agree: groat net start {names}")
 
 
 def start(session: Session, names: Names = None) -> None:
@@ -112,7 +158,7 @@ def start(session: Session, names: Names = None) -> None:
     network = LocalNetwork(session.folder)
     network.start(names or ())
     _show(session, network, names or ())
-    if session.folder.genesis.dev:
+    if (session.folder.wallet.folder / DEV_PASSWORD_FILE).exists():
         session.out.note("a dev network: its keys' password lies beside them; never for real money")
 
 
@@ -171,6 +217,21 @@ def resume(session: Session, names: Victims) -> None:
     network = LocalNetwork(session.folder)
     network.resume(names)
     _show(session, network, names)
+
+
+def _show_founded(session: Session) -> None:
+    genesis = session.folder.genesis
+    genesis_hash = genesis.hash.hex()
+    session.out.record(
+        {
+            "network": genesis.chain_id,
+            "validators": [entry.name for entry in genesis.validators],
+            "dead_max": genesis.validator_set.dead_max,
+            "genesis_hash": genesis_hash,
+        }
+    )
+    spoken = " ".join(genesis_hash[i : i + 8] for i in range(0, len(genesis_hash), 8))
+    session.out.note(f"read the hash to the other members by telephone: {spoken}")
 
 
 def _show(session: Session, network: LocalNetwork, names: Sequence[str]) -> None:

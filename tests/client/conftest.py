@@ -1,14 +1,30 @@
-"""A chain, a served node over it, and the SDK on that node, as fixtures."""
+"""The command; a chain, a served node over it, and the SDK on that node, as fixtures."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from client.cli.main import main
 from client.node_api import NodeApi
+from tests.client.command import Groat, Result
 from tests.client.support import Node, connect, serve
 from tests.http.support import World
+
+
+@pytest.fixture
+def groat(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Groat:
+    """Runs a command line on the network folder of this test."""
+
+    def run(*words: str) -> Result:
+        code = main([*words, "--dir", str(tmp_path / "net")])
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err + printed.out
+        return Result(code, printed.out, printed.err)
+
+    return run
 
 
 @pytest.fixture

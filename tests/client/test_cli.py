@@ -4,92 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 from typer.testing import CliRunner
 
 from client.cli.main import app, main
 from client.cli.output import Output
-from client.wallet import Wallet
-from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import interface
-from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.keys import PrivateKey
-from tests.http.support import HOLDER, genesis
-from tests.protocol.support import MEMBERS, key
+from tests.client.command import Groat, Result, free_port, genesis_with_interface, write_network
+from tests.http.support import HOLDER
+from tests.protocol.support import key
 
 ROOT = Path(__file__).parents[2]
 
 
-class Result(NamedTuple):
-    """What a run of the command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The data on stdout."""
-        return json.loads(self.out)
-
-
-Groat = Callable[..., Result]
-
-
-@pytest.fixture
-def groat(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Groat:
-    """Runs a command line on the network folder of this test."""
-
-    def run(*words: str) -> Result:
-        code = main([*words, "--dir", str(tmp_path / "net")])
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.err + printed.out
-        return Result(code, printed.out, printed.err)
-
-    return run
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
-    """The folder of a network whose nodes run nowhere, with two keys."""
-    folder = tmp_path / "net"
-    folder.mkdir()
-    description = interface(CONTRACTS)
-    content = genesis().model_dump(mode="json")
-    content["interface_hash"] = interface_hash(description).hex()
-    (folder / "genesis.json").write_text(Genesis.parse(json.dumps(content)).to_text())
-    (folder / "interface.json").write_text(json.dumps(description))
-    endpoints = [
-        {
-            "name": f"node{number}",
-            "http_url": f"http://127.0.0.1:{_free_port()}",
-            "peer_address": f"127.0.0.1:{_free_port()}",
-            "public_key": member.public_key.hex(),
-        }
-        for number, member in enumerate(MEMBERS, 1)
-    ]
-    (folder / "network.json").write_text(json.dumps({"endpoints": endpoints}))
-    keys = folder / "keys"
-    keys.mkdir(mode=0o700)
-    (keys / ".password").write_text("a password of this test\n")
-    (keys / ".password").chmod(0o600)
-    wallet = Wallet(keys)
-    wallet.store("holder", HOLDER)
-    wallet.store("nobody", key(77))
-    return folder
+    """The folder of a network whose nodes run nowhere, with keys."""
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(4)]
+    write_network(tmp_path / "net", genesis_with_interface(), urls)
+    return tmp_path / "net"
 
 
 # ---- help and usage
@@ -184,7 +121,7 @@ def test_the_life_of_a_key(net: Path, groat: Groat, tmp_path: Path) -> None:
     shown = groat("key", "show", "carol", "-o", "json").json
     assert shown["public_key"] == made.json["public_key"]
     listed = groat("key", "list", "-o", "jsonl").out.splitlines()
-    assert [json.loads(line)["name"] for line in listed] == ["carol", "holder", "nobody"]
+    assert [json.loads(line)["name"] for line in listed] == ["bank", "carol", "holder", "nobody"]
 
     pem = tmp_path / "carol.pem"
     assert groat("key", "export", "carol", "--pem", str(pem)).code == 0
