@@ -130,7 +130,7 @@ class CatchUp:
         return self._ask(now_ms)
 
     def on_range(self, peer: bytes, answer: BlockRange, now_ms: int) -> list[Action]:
-        """Blocks came. Late answers are ignored; gaps, or more than was asked for, are a fault."""
+        """Blocks came. Late answers are ignored; blocks that do not follow on are a fault."""
         pending = self._pending
         if pending is None or pending.applying or pending.peer != peer:
             return []
@@ -138,8 +138,8 @@ class CatchUp:
         if heights and heights[0] != pending.first:
             return []  # the answer to an earlier request, which took too long
         expected = list(range(pending.first, pending.first + len(heights)))
-        if heights != expected or len(heights) > pending.count:
-            fault = PeerFault("BAD_RANGE", "the blocks are not those that were asked for")
+        if heights != expected:
+            fault = PeerFault("BAD_RANGE", "the blocks do not follow each other")
             return [Punish(peer, fault), *self.on_fault(peer, now_ms)]
         source = self._sources[peer]
         blocks = tuple(b for b in answer.blocks if b.header.height >= self.next_height)

@@ -141,10 +141,10 @@ def test_rest_doubles_up_to_a_cap_and_a_good_answer_ends_it() -> None:
     [
         (block(1), block(3)),
         (block(1), block(1)),
-        blocks(1, 10),  # more than asked
+        blocks(1, 3) + blocks(5, 6),
     ],
 )
-def test_blocks_that_were_not_asked_for_are_a_fault(answer: tuple[CertifiedBlock, ...]) -> None:
+def test_blocks_that_do_not_follow_on_are_a_fault(answer: tuple[CertifiedBlock, ...]) -> None:
     catch_up = CatchUp(1)
     catch_up.on_head_hint(A, 9, 0)
     catch_up.on_head_hint(B, 9, 0)
