@@ -27,6 +27,7 @@ from contracts.kernel.state import Overlay, Reader
 from node.admission import Candidate
 from node.protocol.block import Event, Receipt, receipt_hash
 from node.protocol.domain import Chain
+from node.protocol.errors import Refused
 from node.protocol.proofs import key_hash, merkle_root, value_hash
 from node.protocol.ticket import ticket_valid
 from node.protocol.transaction import lifetime_code
@@ -167,8 +168,15 @@ class Executor:
         return run.finish()
 
     def simulate(self, height: int, time_ms: int, candidate: Candidate) -> Receipt:
-        """What would become of one transaction now; nothing is kept."""
-        return _Run(self, height, time_ms).add(candidate)
+        """What would become of one transaction now; nothing is kept.
+
+        Raises `Refused`: `TX_EXPIRED`, `TX_TOO_DISTANT`, `REPLAYED` or `BLOCK_FULL` for what no
+        block may hold; or `Poison`.
+        """
+        try:
+            return _Run(self, height, time_ms).add(candidate)
+        except Inadmissible as refusal:
+            raise Refused(refusal.code, "no block of now may hold this transaction") from None
 
     def leaf_changes(self, writes: Writes) -> dict[bytes, bytes | None]:
         """The tree's view of `writes`: hashes of keys to salted hashes of values."""

@@ -206,6 +206,20 @@ async def test_simulation_keeps_nothing(api: Api, world: World) -> None:
     assert (await api.get(f"/v1/transactions/{transaction.id.hex()}"))["status"] == "unknown"
 
 
+async def test_simulating_what_no_block_may_hold_is_refused(api: Api, world: World) -> None:
+    final, minute = noop(world), 60_000
+    world.commit(final)
+    call = Call("kernel", "expire_pending", {})
+    cases = {
+        "REPLAYED": final,
+        "TX_EXPIRED": world.transaction(BANK, call, lifetime_ms=-minute),
+        "TX_TOO_DISTANT": world.transaction(BANK, call, lifetime_ms=11 * minute),
+    }
+    for code, transaction in cases.items():
+        options = {"data": transaction.raw, "headers": {"Content-Type": "application/octet-stream"}}
+        assert await api.code("POST", "/v1/transactions/simulate", 422, **options) == code
+
+
 @pytest.mark.parametrize("identity", ["00", "zz" * 32, "AB" * 32, "0" * 63, "%FF"])
 async def test_bad_ids(api: Api, identity: str) -> None:
     assert await api.code("GET", f"/v1/transactions/{identity}", 400) == "BAD_PARAMETER"
