@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import ipaddress
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -82,6 +83,13 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
         loop.add_signal_handler(number, driver.stop)
     await transport.start()
     await server.start()
+    if not _is_loopback(settings.http[0]):
+        log.warning(
+            "http_without_tls",
+            http=server.url,
+            advice="session tokens cross this interface in the clear; listen on 127.0.0.1 behind "
+            "a proxy that terminates TLS",
+        )
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     log.info("node_runs", name=settings.name, http=server.url, height=core.store.head.height)
@@ -103,6 +111,13 @@ def _peers(genesis: Genesis) -> dict[bytes, PeerAddress]:
         fingerprint = bytes.fromhex(entry.tls_fingerprint)
         peers[bytes.fromhex(entry.public_key)] = PeerAddress(host, port, fingerprint)
     return peers
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _run_loop(main: Coroutine[Any, Any, int]) -> int:

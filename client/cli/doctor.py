@@ -141,8 +141,9 @@ def _stopped(one: LocalNode, listen: str) -> Finding:
         address for address in (one.http_url.partition("://")[2], listen) if not _is_free(address)
     ]
     if taken:
-        detail = f"stopped, and another program listens on {', '.join(taken)}"
-        return Finding(one.name, FAILED, detail, "end that program, or choose other ports")
+        detail = f"stopped, and cannot listen on {', '.join(taken)}"
+        remedy = "end the program that does, or change the address in node.toml"
+        return Finding(one.name, FAILED, detail, remedy)
     return Finding(one.name, WARNING, f"stopped: {one.last_words()}", f"groat net start {one.name}")
 
 
@@ -161,12 +162,11 @@ def _secrets(path: Path) -> Iterator[Path]:
 
 
 def _is_free(address: str) -> bool:
-    host, port = split_address(address)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
-        except OSError:
+            probe.bind(split_address(address))
+        except (OSError, ValueError, OverflowError):
             return False
     return True
 
