@@ -19,7 +19,7 @@ from node.mempool import POOL_TRANSACTIONS_MAX
 from node.protocol.block import Receipt, vote_digest
 from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
-from node.protocol.keys import is_valid
+from node.protocol.keys import CURVE_ORDER, is_valid
 from node.protocol.messages import (
     Commit,
     Dissent,
@@ -28,6 +28,7 @@ from node.protocol.messages import (
     PrePrepare,
     ViewChange,
 )
+from node.protocol.transaction import parse_transaction
 from node.state.keyvalue import MemoryKeyValue
 from node.state.store import Store
 from node.state.tree import StateTree
@@ -216,7 +217,7 @@ class Checkers:
                 raise Violation("receipts", f"{node.name} has another receipt in {place}")
 
     def _check_chain(self, node: SimNode) -> None:
-        """Links, and certificates counted by the textbook: n - f of n where n = 3f + 1."""
+        """Links, signatures, and certificates counted by the textbook."""
         store = node.running.store
         parent = self._genesis.hash
         members = self._genesis.validator_set.members
@@ -236,6 +237,17 @@ class Checkers:
             ]
             if len(good) < needed:
                 raise Violation("certificate", f"{len(good)} of {size} sealed block {height}")
+            for raw in block.transactions:
+                self._check_signature(raw)
+
+    def _check_signature(self, raw: bytes) -> None:
+        """What is final was signed by its sender, in the one canonical way."""
+        transaction = parse_transaction(self._chain, raw)
+        signature = transaction.signature
+        if int.from_bytes(signature[32:], "big") > CURVE_ORDER // 2:
+            raise Violation("high S", f"{transaction.id.hex()} is booked under a malleable twin")
+        if not is_valid(transaction.body.sender, transaction.id, signature):
+            raise Violation("signature", f"{transaction.id.hex()} was not signed by its sender")
 
     def _check_tree(self, node: SimNode) -> None:
         """The state root is that of the records, computed anew."""

@@ -30,6 +30,7 @@ FAULT_KINDS = (
     "bridge",
     "hush",
     "lone_commit",
+    "blackout",
     "storm",
     "flap",
     "pause",
@@ -104,6 +105,17 @@ class Nemesis:
         """Several machines at the same moment, perhaps all."""
         for node in self._chance.sample(self._nodes, self._chance.randint(1, len(self._nodes))):
             self._fell(node)
+
+    def _blackout(self) -> None:
+        """Nobody hears COMMITs for a while; then the power fails everywhere."""
+        self._network.hushed[Commit] = self._routes()
+        self._later(CUT_MS, self._end_in_darkness)
+
+    def _end_in_darkness(self) -> None:
+        self._unhush(Commit)
+        for node in self._nodes:
+            node.crash()
+            self._later(DOWN_MS, node.start)
 
     def _fell(self, node: SimNode) -> None:
         """Stop a node between two outputs, inside one, or wherever it is."""

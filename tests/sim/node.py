@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from contracts.catalog import CONTRACTS
 from node import outputs as io
@@ -23,6 +23,7 @@ from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.messages import Message, Transactions
 from tests.sim.disk import PowerCut, SimDisk
+from tests.sim.ports import Network, Observer
 from tests.sim.scheduler import Scheduler
 from tests.sim.trace import Trace, describe
 from tests.sim.world import SECRET
@@ -32,50 +33,6 @@ DISK_MS_MAX = 6
 EXAMINE_MS_MAX = 6
 INBOX_MAX = 10_000
 RESTART_AFTER_FAILED_START_MS = 200
-
-
-class Network(Protocol):
-    """What a node needs of the network."""
-
-    def send(self, source: int, targets: Sequence[int], message: Message) -> None:
-        """Send one message to some nodes."""
-
-    def peers_of(self, node: int) -> list[int]:
-        """The nodes that it is connected with."""
-
-    def dial(self, node: int, delay_ms: int = 0) -> None:
-        """Connect a node that came up with everybody else."""
-
-    def break_off(self, first: int, second: int) -> None:
-        """End a connection."""
-
-    def went_down(self, node: int) -> None:
-        """End all connections of a node."""
-
-
-class Observer(Protocol):
-    """Who watches the nodes: the checkers and the clients."""
-
-    def on_started(self, node: SimNode) -> None:
-        """A core was opened on what the disks hold."""
-
-    def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
-        """A node would not start on what its own disks hold."""
-
-    def on_sending(self, node: SimNode, message: Message) -> None:
-        """A message is about to leave."""
-
-    def on_crashed(self, node: SimNode, writing: bool) -> None:
-        """A node stopped at once, perhaps in the middle of a write."""
-
-    def on_committed(self, node: SimNode, committed: io.Committed) -> None:
-        """A block is final and stored."""
-
-    def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
-        """A client's request is answered."""
-
-    def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
-        """The engine complains."""
 
 
 @dataclass

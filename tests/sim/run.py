@@ -235,8 +235,9 @@ class Simulation:
         )
 
     def _is_booked_by_all(self, identity: bytes) -> bool:
+        booked = self.checkers.booked.get(identity)
         nodes = [node for node in self._nodes if node.up]
-        return all(node.running.store.find(identity) is not None for node in nodes)
+        return booked is not None and all(node.height >= booked.height for node in nodes)
 
     def _state(self) -> str:
         """Where everybody stands, for the report of a run that does not settle."""

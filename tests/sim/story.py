@@ -17,7 +17,7 @@ from coincurve._libsecp256k1 import ffi, lib
 from contracts.prepaid.models import OpenCard, TopUp
 from node.protocol.block import Receipt
 from node.protocol.genesis import Genesis
-from node.protocol.keys import PrivateKey
+from node.protocol.keys import CURVE_ORDER, PrivateKey
 from node.protocol.sealing import seal_call
 from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import (
@@ -50,6 +50,7 @@ KINDS = {
     "stranger": 2,
     "bad_signature": 2,
     "bad_seal": 2,
+    "forged": 3,
     "expired": 2,
     "short_lived": 3,
     "distant": 2,
@@ -61,12 +62,16 @@ Wanted = tuple[str, str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Made:
-    """A signed transaction, and what its maker knows of it. `hopeless`: no node may take it."""
+    """A signed transaction, and what its maker knows of it. `hopeless`: no node may take it.
+
+    `forgery` is a copy with a signature that does not count, which somebody sends ahead of it.
+    """
 
     transaction: Transaction
     sender: str
     calls: tuple[Wanted, ...]
     hopeless: bool = False
+    forgery: bytes = b""
 
 
 @dataclass
@@ -266,6 +271,17 @@ class Story:
         made, other = self._enrol(), self._enrol()
         wrong = self._resigned(made.transaction, other.transaction.signature)
         return replace(made, transaction=wrong, hopeless=True)
+
+    def _forged(self) -> Made:
+        """Somebody spoils a good transaction: with another signature, or its high-S twin."""
+        made = self._consume()
+        signature = made.transaction.signature
+        if self._chance.random() < 0.5:
+            high_s = CURVE_ORDER - int.from_bytes(signature[32:], "big")
+            spoilt = signature[:32] + high_s.to_bytes(32, "big")
+        else:
+            spoilt = self._enrol().transaction.signature
+        return replace(made, forgery=self._resigned(made.transaction, spoilt).raw)
 
     def _bad_seal(self) -> Made:
         """A seal that was made for another transaction of the same sender."""

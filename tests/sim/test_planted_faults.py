@@ -7,16 +7,28 @@ from random import Random
 
 import pytest
 
+from node import admission
 from node import outputs as io
+from node.consensus import inbox
+from node.consensus.committee import Committee
+from node.consensus.height import OpenHeight
 from node.consensus.pacemaker import Pacemaker
+from node.consensus.proposal import CLOCK_SKEW_MS_MAX, check_proposal
+from node.consensus.votes import Tally
 from node.engine import Engine
-from node.execution import Salts
+from node.execution import Executor, Salts
+from node.intake import FinalState, Intake
+from node.proposals import Proposals
+from node.protocol.errors import Refused
+from node.protocol.keys import CURVE_ORDER, verify
+from node.protocol.messages import Commit, PrePrepare
+from node.protocol.transaction import Transaction
 from node.protocol.validators import ValidatorSet
 from node.state.store import Batch, Store
 from node.state.vote_log import VoteLog
 from tests.sim.run import run_seed
 
-SEEDS_MAX = 40
+SEEDS_MAX = 120
 
 Patch = pytest.MonkeyPatch
 
@@ -52,8 +64,22 @@ def unsynced_block(patch: Patch) -> None:
 
 
 def no_replay_check(patch: Patch) -> None:
-    """Nobody looks whether a transaction is final already."""
-    patch.setattr(Store, "find", lambda *_: None)
+    """Nobody looks whether a transaction is final already, neither at the door nor in a block."""
+
+    class Forgetful:
+        def __init__(self, state: FinalState) -> None:
+            self.get, self.scan = state.get, state.scan
+
+        def find(self, _: bytes) -> None:
+            return None
+
+    found = Intake.__init__
+
+    def found_forgetful(self: Intake, chain, contracts, state, *others) -> None:  # type: ignore[no-untyped-def]
+        found(self, chain, contracts, Forgetful(state), *others)
+
+    patch.setattr(Intake, "__init__", found_forgetful)
+    patch.setattr(Executor, "find", lambda *_: None)
 
 
 def no_timer(patch: Patch) -> None:
@@ -67,6 +93,58 @@ def chance_in_execution(patch: Patch) -> None:
     patch.setattr(Salts, "of", lambda *_: chance.randbytes(32))
 
 
+def prepared_block_forgotten(patch: Patch) -> None:
+    """A VIEW-CHANGE does not tell what was prepared, so a committed block can be replaced."""
+    patch.setattr(OpenHeight, "note_prepared", lambda *_: None)
+
+
+def body_not_persisted(patch: Patch) -> None:
+    """Whoever prepared a block cannot serve its transactions after a restart."""
+    patch.setattr(Proposals, "body_to_persist", lambda *_: ())
+
+
+def clock_check_on_a_prepared_block(patch: Patch) -> None:
+    """A block that must be proposed again is too old to be accepted."""
+    check = check_proposal
+
+    def strict(committee: Committee, proposal: PrePrepare, received_ms: int) -> None:
+        check(committee, proposal, received_ms)
+        if abs(proposal.header.time_ms - received_ms) > CLOCK_SKEW_MS_MAX:
+            raise Refused("CLOCK_SKEW", "too old")
+
+    patch.setattr(inbox, "check_proposal", strict)
+
+
+def quorum_of_2f_plus_1_at_five(patch: Patch) -> None:
+    """Right for n = 3f + 1, too few for any other n."""
+    patch.setattr(ValidatorSet, "quorum", property(lambda members: 2 * members.faulty_max + 1))
+
+
+def certificate_of_mixed_views(patch: Patch) -> None:
+    """COMMITs are counted whatever view they are of."""
+
+    def matching(tally: Tally[Commit], _view: int, block_id: bytes) -> tuple[Commit, ...]:
+        votes = [
+            [vote for vote in slots.values() if vote.block_id == block_id]
+            for _, slots in sorted(tally._votes.items())
+        ]
+        return tuple(same_block[-1] for same_block in votes if same_block)
+
+    patch.setattr(Tally, "matching", matching)
+
+
+def high_s_accepted(patch: Patch) -> None:
+    """The malleable twin of a signature counts as well."""
+
+    def lenient(transaction: Transaction) -> None:
+        signature = transaction.signature
+        s = int.from_bytes(signature[32:], "big")
+        low_s = min(s, CURVE_ORDER - s).to_bytes(32, "big")
+        verify(transaction.body.sender, transaction.id, signature[:32] + low_s)
+
+    patch.setattr(admission, "verify_signature", lenient)
+
+
 PLANTS: list[tuple[Callable[[Patch], None], set[str]]] = [
     (quorum_of_two, {"fork", "certificate", "halt"}),
     (forgotten_votes, {"contradiction", "halt"}),
@@ -74,6 +152,12 @@ PLANTS: list[tuple[Callable[[Patch], None], set[str]]] = [
     (unsynced_block, {"forgotten"}),
     (no_replay_check, {"executed twice"}),
     (no_timer, {"liveness"}),
+    (prepared_block_forgotten, {"fork", "halt"}),
+    (body_not_persisted, {"liveness"}),
+    (clock_check_on_a_prepared_block, {"liveness"}),
+    (quorum_of_2f_plus_1_at_five, {"fork", "certificate", "halt"}),
+    (certificate_of_mixed_views, {"certificate", "punished"}),
+    (high_s_accepted, {"high S", "signature", "impossible"}),
     (chance_in_execution, {"roots"}),
 ]
 

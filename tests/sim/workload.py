@@ -23,6 +23,7 @@ RETRY_MS = (600, 4_000)
 BURST_MAX = 4
 FOUNDATION_MS = 400
 CARELESS = 0.3
+FORGERY_REQUEST = 1 << 40
 EXPIRED_FOR_SURE_MS = 3_000
 PROMISES = ("PENDING", "KNOWN")
 TRANSIENT = ("MEMPOOL_FULL", "SENDER_LIMIT")
@@ -86,6 +87,9 @@ class Workload:
     def send(self, made: Made) -> None:
         """Send one transaction, now and then to several nodes at once."""
         order = self._take(made, careless=self._chance.random() < CARELESS)
+        if made.forgery:
+            for node in self._nodes:
+                node.examine((made.forgery,), None, FORGERY_REQUEST)
         copies = self._chance.choice((1, 1, 1, 1, 2, 3))
         for node in self._chance.sample(self._nodes, min(copies, len(self._nodes))):
             self._submit(order, made, node)
@@ -101,6 +105,8 @@ class Workload:
 
     def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
         """A node answers a submission."""
+        if submitted.request == FORGERY_REQUEST:
+            return
         identity = self._requests.pop(submitted.request)
         order = self.waiting.get(identity)
         if order is None:
