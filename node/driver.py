@@ -123,6 +123,7 @@ class Driver:
 
     def on_disconnected(self, peer: bytes) -> None:
         """The transport lost a peer."""
+        self._gossip.forget(peer)
         self._feed(io.PeerDisconnected(peer))
 
     async def on_message(self, peer: bytes, message: Message) -> None:

@@ -9,7 +9,7 @@ is worth passing on is decided by the caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from node.protocol.messages import (
@@ -94,11 +94,6 @@ class TransactionGossip:
         known = self._known_by(peer)
         for content_hash in content_hashes:
             known.add(content_hash)
-
-    def forward(self, raws: Sequence[bytes]) -> None:
-        """Send to every peer at once, whatever it is thought to know."""
-        for message in in_batches(raws):
-            self._sender.multicast(self._sender.connected, message)
 
     def forget(self, peer: bytes) -> None:
         """The peer disconnected; what was on its way to it may be lost."""

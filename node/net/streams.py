@@ -16,15 +16,20 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 async def dial(host: str, port: int, context: ssl.SSLContext, handshake_s: float) -> Streams:
     """Connect and finish TLS; raises OSError. The deadline is the caller's too."""
-    reader, writer = await asyncio.open_connection(
-        host,
-        port,
-        ssl=context,
-        server_hostname=host,
-        limit=STREAM_BUFFER_BYTES,
-        ssl_handshake_timeout=handshake_s,
-        ssl_shutdown_timeout=SHUTDOWN_S,
-    )
+    try:
+        reader, writer = await asyncio.open_connection(
+            host,
+            port,
+            ssl=context,
+            server_hostname="",
+            limit=STREAM_BUFFER_BYTES,
+            ssl_handshake_timeout=handshake_s,
+            ssl_shutdown_timeout=SHUTDOWN_S,
+        )
+    except OSError:  # some of TLS's errors are ValueErrors too
+        raise
+    except (ValueError, OverflowError) as error:
+        raise OSError(f"{host}:{port} is no address: {error}") from None
     _tune(writer.get_extra_info("socket"))
     return reader, writer
 

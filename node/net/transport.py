@@ -9,6 +9,7 @@ our own is reported by `failure`. What messages mean, and who is allowed, is dec
 from __future__ import annotations
 
 import asyncio
+import datetime
 import random
 import ssl
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,7 @@ from node.protocol.keys import PrivateKey
 from node.protocol.messages import Message
 
 STOP_PATIENCE_S = 5.0
+EXPIRY_WARNING = datetime.timedelta(days=30)
 
 _log = structlog.get_logger("net")
 
@@ -78,6 +80,7 @@ class Transport:
         except OSError as error:
             raise Misconfigured("BAD_TLS_FILES", f"{files.certificate}: {error}") from None
         self._identity = Identity(chain, key, tls.pem_fingerprint(certificate))
+        self._certificate_expires = tls.expiry(certificate)
         self._tasks = Tasks()
         self._heart: asyncio.Task[None] | None = None
         self._listener = Listener(
@@ -90,6 +93,8 @@ class Transport:
     async def start(self) -> None:
         """Listen and begin to dial; raises `Misconfigured` `CANNOT_LISTEN`."""
         self._listener.start(*self._listen)
+        if self._certificate_expires - datetime.datetime.now(datetime.UTC) < EXPIRY_WARNING:
+            _log.warning("certificate_expires", at=self._certificate_expires.isoformat())
         self._running = True
         self._heart = self._tasks.spawn(self._beat())
         for peer in self._peers.values():

@@ -101,15 +101,6 @@ async def test_the_same_transaction_twice_in_a_batch_is_sent_once() -> None:
     assert wire.sent[A] == raws(1)
 
 
-async def test_forwarding_asks_nobody_what_is_known() -> None:
-    wire = Wire(A, B)
-    gossip = TransactionGossip(wire)
-    gossip.offer(pairs(1), origin=A)
-    gossip.flush()
-    gossip.forward(raws(1))
-    assert wire.sent == {A: raws(1), B: raws(1, 1)}
-
-
 async def test_a_peer_that_left_is_told_again() -> None:
     wire = Wire(A)
     gossip = TransactionGossip(wire)

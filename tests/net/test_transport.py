@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
 
 import pytest
+import structlog
 
+from node.net import tls
 from node.net.outbox import Lane
+from node.net.peers import PeerAddress
 from node.net.transport import Transport
 from node.protocol.errors import Misconfigured, PeerFault
 from node.protocol.messages import Head, Message, TransactionRequest, Transactions
 from tests.net.support import (
     KEYS,
     LOOPBACK,
+    NOW,
     QUICK,
     Network,
     Node,
@@ -225,6 +230,31 @@ async def test_a_port_in_use_is_one_clear_error(network: Network) -> None:
     a = await network.node(0)
     with pytest.raises(Misconfigured, match=f"cannot listen on {LOOPBACK}:{a.transport.port}"):
         await network.node(1, port=a.transport.port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("a..b", 1), ("x" * 70, 1), ("", 1), (".a", 1), ("b\0c", 1), (LOOPBACK, 70_000)],
+)
+async def test_an_unusable_address_is_the_misfortune_of_that_peer(
+    network: Network, host: str, port: int
+) -> None:
+    a, b = await network.pair()
+    peers = {b.public_key: b.address, KEYS[2].public_key: PeerAddress(host, port, bytes(32))}
+    a.transport.set_peers(peers)
+    await until(lambda: a.transport.stats()[-1].last_ending == "UNREACHABLE")
+    a.transport.send(b.public_key, Head(1))
+    await until(lambda: b.recorder.messages)
+
+
+async def test_a_certificate_that_expires_soon_is_announced(network: Network) -> None:
+    issued = NOW - tls.AUTHORITY_VALID_FOR + datetime.timedelta(days=9)
+    shown = tls.make_node_certificate(tls.make_authority("old", issued), "n", (), NOW)
+    with structlog.testing.capture_logs() as logs:
+        await network.node(0)
+        await network.node(1, shown=shown)
+    assert [line["event"] for line in logs] == ["certificate_expires"]
+    assert logs[0]["log_level"] == "warning"
 
 
 async def test_throughput(network: Network) -> None:
