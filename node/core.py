@@ -72,6 +72,7 @@ def open_core(
         genesis, contracts, opener, [raw for entry in entries for raw in entry.raws]
     )
     validators = ValidatorSet(*next_validators(store, store.head.height + 1))
+    head_block = store.block(store.head.height)
     replica = Replica(
         chain,
         key,
@@ -79,6 +80,7 @@ def open_core(
         store.head.header,
         Timeouts(genesis.timeouts.base_ms, genesis.timeouts.cap_ms),
         [entry.record for entry in entries],
+        head_block.certificate if head_block else None,
     )
     engine = Engine(
         genesis,

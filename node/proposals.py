@@ -70,7 +70,10 @@ class Proposals:
     def execute(self, header: BlockHeader, candidates: Sequence[Candidate]) -> ProposalExecuted:
         """What our own execution makes of a proposal whose transactions are all here."""
         block_id = header.id(self._chain)
-        if block_id in self._results:
+        known = self._results.pop(block_id, None)
+        if known is not None:
+            # Back as the youngest: what the replica asked for last is what it commits.
+            self._results[block_id] = known
             return ProposalExecuted(block_id, Outcome.MATCHES)
         try:
             result = self._executor.execute_block(header.height, header.time_ms, candidates)
