@@ -272,9 +272,10 @@ def account_violations(key: bytes, account: Account) -> list[str]:
     violations = []
     if account.available < 0 and not account.may_go_negative:
         violations.append(f"account {key.hex()} ({account.purpose}) is overdrawn")
-    if min(_counters(account)) < 0:
+    counters = _counters(account)
+    if min(counters) < 0:
         violations.append(f"account {key.hex()} has a negative counter")
-    if max(_counters(account)) > AMOUNT_MAX:
+    if max(counters) > AMOUNT_MAX:
         violations.append(f"account {key.hex()} has a counter beyond its limit")
     return violations
 

@@ -37,12 +37,16 @@ class Reader(Protocol):
 
 
 class Overlay:
-    """Writes on top of a reader, not yet in it. None marks a deletion."""
+    """Writes on top of a reader, not yet in it. None marks a deletion.
 
-    __slots__ = ("_below", "writes")
+    What was read below is remembered: the reader must not change while the overlay is in use.
+    """
+
+    __slots__ = ("_below", "_read", "writes")
 
     def __init__(self, below: Reader) -> None:
         self._below = below
+        self._read: dict[Place, bytes | None] = {}
         self.writes: dict[Place, bytes | None] = {}
 
     def get(self, table: str, key: bytes) -> bytes | None:
@@ -50,7 +54,9 @@ class Overlay:
         place = (table, key)
         if place in self.writes:
             return self.writes[place]
-        return self._below.get(table, key)
+        if place not in self._read:
+            self._read[place] = self._below.get(table, key)
+        return self._read[place]
 
     def scan(
         self, table: str, prefix: bytes, after: bytes | None, limit: int

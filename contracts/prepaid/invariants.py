@@ -27,19 +27,25 @@ _NO_SUMS: Sums = (0, 0, 0, 0, 0, 0)
 
 def card_violations(card: Card) -> list[str]:
     """One card by itself: face, money, lots."""
-    lots = card.lots
-    checks = (
-        (card.remaining >= 0, "remaining is negative"),
-        (card.remaining == sum([lot.left for lot in lots]), "remaining differs from its lots"),
-        (
-            card.paid == card.earned + card.refunded + sum([lot.owed for lot in lots]),
-            "money paid is not earned, refunded or owed",
-        ),
-        (0 <= card.paid_out <= card.earned <= card.paid, "not paid_out ≤ earned ≤ paid"),
-        (len(lots) <= LOTS_MAX, "too many lots"),
-        (card.state == "ACTIVE" or (card.remaining == 0 and not lots), "closed with a balance"),
-    )
-    return [text for holds, text in checks if not holds]
+    lots, remaining, earned, paid = card.lots, card.remaining, card.earned, card.paid
+    left = owed = 0
+    for lot in lots:
+        left += lot.left
+        owed += lot.owed
+    found = []
+    if remaining < 0:
+        found.append("remaining is negative")
+    if remaining != left:
+        found.append("remaining differs from its lots")
+    if paid != earned + card.refunded + owed:
+        found.append("money paid is not earned, refunded or owed")
+    if not 0 <= card.paid_out <= earned <= paid:
+        found.append("not paid_out ≤ earned ≤ paid")
+    if len(lots) > LOTS_MAX:
+        found.append("too many lots")
+    if card.state != "ACTIVE" and (remaining or lots):
+        found.append("closed with a balance")
+    return found
 
 
 def violations(changes: Changes) -> list[str]:
@@ -114,18 +120,19 @@ def _add(left: Sums, right: Sums) -> Sums:
     return (a + u, b + v, c + w, d + x, e + y, f + z)
 
 
-def _minus(right: Sums) -> Sums:
-    a, b, c, d, e, f = right
-    return (-a, -b, -c, -d, -e, -f)
+def _minus(left: Sums, right: Sums) -> Sums:
+    a, b, c, d, e, f = left
+    u, v, w, x, y, z = right
+    return (a - u, b - v, c - w, d - x, e - y, f - z)
 
 
 def _step(old: Card | None, new: Card) -> Sums:
-    return _sums(new) if old is None else _add(_sums(new), _minus(_sums(old)))
+    return _sums(new) if old is None else _minus(_sums(new), _sums(old))
 
 
 def _step_of_totals(old: Totals | None, new: Totals) -> Sums:
     after = _sums_of_totals(new)
-    return after if old is None else _add(after, _minus(_sums_of_totals(old)))
+    return after if old is None else _minus(after, _sums_of_totals(old))
 
 
 def _expected(totals: Totals) -> tuple[tuple[str, int], tuple[str, int]]:
