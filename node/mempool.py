@@ -18,6 +18,7 @@ POOL_TRANSACTIONS_MAX = 20_000
 POOL_BYTES_MAX = 64 << 20
 SENDER_TRANSACTIONS_MAX = 4_000
 QUARANTINE_MAX = 1_000
+NEVER_MS = 1 << 62
 
 
 class Mempool:
@@ -28,6 +29,7 @@ class Mempool:
         self._hash_of_id: dict[bytes, bytes] = {}
         self._senders: dict[bytes, dict[bytes, Candidate]] = {}
         self._quarantine: dict[bytes, None] = {}
+        self._earliest_end = NEVER_MS
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -68,6 +70,7 @@ class Mempool:
         self._by_hash[transaction.content_hash] = candidate
         self._hash_of_id[transaction.id] = transaction.content_hash
         self._senders.setdefault(transaction.body.sender, {})[transaction.content_hash] = candidate
+        self._earliest_end = min(self._earliest_end, transaction.body.valid_until)
         self.bytes += size
         return True
 
@@ -93,13 +96,13 @@ class Mempool:
 
     def drop_expired(self, time_ms: int) -> list[bytes]:
         """Forget whatever no block after `time_ms` may hold; the ids, in order of arrival."""
-        expired = [
-            candidate.transaction.id
-            for candidate in self._by_hash.values()
-            if candidate.transaction.body.valid_until < time_ms
-        ]
+        if time_ms <= self._earliest_end:
+            return []
+        ends = [(c.transaction.body.valid_until, c.transaction.id) for c in self._by_hash.values()]
+        expired = [transaction_id for end, transaction_id in ends if end < time_ms]
         for transaction_id in expired:
             self.remove(transaction_id)
+        self._earliest_end = min((end for end, _ in ends if end >= time_ms), default=NEVER_MS)
         return expired
 
     def round_robin(self) -> Iterator[Candidate]:
