@@ -34,6 +34,8 @@ TICK_S = 1.0
 INBOX_MAX = 10_000
 EXAMINE_QUEUE_MAX = 20_000
 SUBMIT_TIMEOUT_S = 30.0
+ACCEPTED_CODES = frozenset({"PENDING", "KNOWN", "COMMITTED"})
+ROOM_CODES = frozenset({"MEMPOOL_FULL", "SENDER_LIMIT"})
 
 log = structlog.get_logger("node")
 
@@ -76,6 +78,8 @@ class Driver:
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self.halt: io.Halt | None = None
+        self.refused_content = 0
+        self.refused_room = 0
 
     def attach(self, transport: Transport, gossip: TransactionGossip) -> None:
         """Send by these; the transport in turn has this driver as its handler."""
@@ -254,6 +258,11 @@ class Driver:
 
     def _answer(self, request: int, results: tuple[io.SubmitResult, ...]) -> None:
         """Collect a request's verdicts, which may come in several batches."""
+        for result in results:
+            if result.code not in ACCEPTED_CODES:
+                full = result.code in ROOM_CODES
+                self.refused_room += full
+                self.refused_content += not full
         partial = self._partial.get(request)
         if partial is None:
             return

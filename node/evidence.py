@@ -42,6 +42,11 @@ class EvidenceBook:
         """All items."""
         return tuple(self._items.values())
 
+    @property
+    def suspects(self) -> int:
+        """How many members have evidence against them."""
+        return len(self._per_member)
+
     def offer(self, item: Evidence) -> bool:
         """Keep an item that is new and true; whether it was."""
         key = encode(sorted((item.first, item.second)))

@@ -56,7 +56,6 @@ class LiveService:
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._subscribers: list[asyncio.Queue[int]] = []
         self._alarms: dict[str, int] = {}
-        self._transactions = 0
         driver.observe(self)
 
     @property
@@ -128,7 +127,6 @@ class LiveService:
 
     def on_committed(self, height: int, receipts: Sequence[Receipt]) -> None:
         """Wake whoever waits for one of these transactions, or for any block."""
-        self._transactions += len(receipts)
         if self._waiters:
             for receipt in receipts:
                 for future in self._waiters.pop(receipt.transaction_id, ()):
@@ -216,15 +214,22 @@ class LiveService:
     def measurements(self) -> Mapping[str, float]:
         """Current figures by metric name."""
         pool = self._engine.mempool
+        members = self.query.validators.members
+        stats = self._transport.stats()
+        leader = self._engine.leader
         return {
-            "consensus_height": self.query.head.height,
+            "consensus_rounds": self._engine.view,
             "consensus_view_number": self._engine.view,
-            "consensus_validators": self.query.validators.size,
-            "consensus_missing_validators": self.query.validators.size
-            - 1
-            - len(self._transport.connected),
-            "consensus_total_txs": self._transactions,
+            "consensus_leader_id": members.index(leader) if leader in members else -1,
+            "consensus_missing_validators": len(members) - 1 - len(self._transport.connected),
+            "consensus_byzantine_validators": self._engine.evidence.suspects,
             "mempool_size": len(pool),
             "mempool_size_bytes": pool.bytes,
+            "mempool_failed_txs": self._driver.refused_content,
+            "mempool_rejected_txs": self._driver.refused_room,
             "p2p_peers": len(self._transport.connected),
+            "p2p_message_send_bytes": sum(peer.bytes_out for peer in stats),
+            "p2p_message_receive_bytes": sum(peer.bytes_in for peer in stats),
+            "p2p_refused_guests": sum(self._transport.refused_guests.values()),
+            "alarms": sum(self._alarms.values()),
         }

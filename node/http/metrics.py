@@ -26,7 +26,6 @@ GAUGES = {
     "consensus_missing_validators": "Validators that this node is not connected to",
     "consensus_byzantine_validators": "Validators with evidence against them",
     "consensus_block_interval_seconds": "Time between the last two blocks",
-    "consensus_step_duration_seconds": "Time from proposal to commit of the last block",
     "consensus_num_txs": "Transactions in the last block",
     "mempool_size": "Transactions that wait",
     "mempool_size_bytes": "Bytes of the transactions that wait",
@@ -35,11 +34,11 @@ GAUGES = {
 }
 COUNTERS = {
     "consensus_total_txs": "Transactions in final blocks",
-    "consensus_view_changes": "View changes since the start",
     "mempool_failed_txs": "Submitted transactions refused for their content",
     "mempool_rejected_txs": "Submitted transactions refused for lack of room",
     "p2p_message_send_bytes": "Bytes sent to peers",
     "p2p_message_receive_bytes": "Bytes received from peers",
+    "p2p_refused_guests": "Connections refused before they proved to be a peer",
 }
 
 
