@@ -27,7 +27,6 @@ from node.protocol.sealing import ALGORITHM
 from node.protocol.settings import (
     DialAddress,
     HexKey,
-    HostPort,
     ListenAddress,
     S,
     Settings,
@@ -155,8 +154,8 @@ class NodeConfig(Settings):
     name: ShortName
     genesis: str = "../../genesis.json"
     interface: str = "../../interface.json"
-    listen: HostPort
-    http: HostPort
+    listen: ListenAddress
+    http: ListenAddress
     key: str = "node.key.json"
     password_file: str = ""
     data: str = "data"

@@ -83,7 +83,7 @@ def create_network(
     new_password = b""
     if password is None:
         password = new_password = _dev_password(config, password_path)
-    founder = _Founder(config, directory, password, now_ms)
+    founder = _Founder(config, directory, password, now_ms, generated=bool(new_password))
     genesis = founder.found(members)
     _check_parameters(genesis)
     files: dict[str, str | bytes] = {}
@@ -111,12 +111,19 @@ class _Founder:
     """One run of `create_network`: makes everything in memory, to be written at the end."""
 
     def __init__(
-        self, config: NetworkConfig, directory: Path, password: bytes, now_ms: int
+        self,
+        config: NetworkConfig,
+        directory: Path,
+        password: bytes,
+        now_ms: int,
+        *,
+        generated: bool,
     ) -> None:
         self.files: dict[str, str | bytes] = {}
         self._config = config
         self._directory = directory
         self._password = password
+        self._generated = generated
         self._now_ms = now_ms
         self._scrypt_n = SCRYPT_N_DEV if config.dev else SCRYPT_N
 
@@ -131,8 +138,8 @@ class _Founder:
         self._add_authority(authority)
         certificates = [_certificate(authority, member, now) for member in members]
         validators = tuple(map(_validator, members, certificates))
-        interface_ = interface(CONTRACTS)
-        genesis = self._genesis(validators, interface_, make_keys=on_this_host)
+        description = interface(CONTRACTS)
+        genesis = self._genesis(validators, description, make_keys=on_this_host)
         for member, certificate in zip(members, certificates, strict=True):
             if on_this_host:
                 self.files[f"nodes/{member.name}/tls.crt"] = certificate
@@ -144,10 +151,10 @@ class _Founder:
                 authority=authority.certificate.decode(),
                 members=tuple(members),
                 genesis=genesis,
-                interface=interface_,
+                interface=description,
             )
             self.files[member.name + ADMISSION_SUFFIX] = admission.model_dump_json(indent=1) + "\n"
-        self.files |= network_files(members, genesis, interface_)
+        self.files |= network_files(members, genesis, description)
         return genesis
 
     def _genesis(
@@ -234,14 +241,14 @@ class _Founder:
         self.files["ca/ca.key.json"] = encrypt_seed(scalar, "ca", self._password, self._scrypt_n)
 
     def _add_nodes(self) -> list[Member]:
-        password_file = f"../../{_PASSWORD_FILE}" if self._config.dev else ""
+        password_file = f"../../{_PASSWORD_FILE}" if self._generated else ""
         nodes = [
             NewNode.make(one.name, one.address, one.http, password_file=password_file)
             for one in self._config.validators
         ]
         if not nodes:
             raise Misconfigured(
-                "BAD_CONFIG", "there are no validators: add [[validators]], or give member files"
+                "BAD_CONFIG", "there are no validators: add [[validators]], or give --member files"
             )
         for node in nodes:
             self.files |= node.files(self._password, self._scrypt_n)
