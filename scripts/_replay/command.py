@@ -72,8 +72,7 @@ class Scene(NamedTuple):
 def replay(options: Options, console: Console) -> dict[str, Any]:
     """Run it all; the report as a JSON object, printed as well. Raises `GroatError`."""
     log = load_log(options.file, options.cache, options.rows)
-    name = "the CDNOW log" if log.is_cdnow else f"the log {log.sha256[:SCOPE_DIGITS]}…"
-    console.print(f"{log.truth.rows:,} rows of {log.truth.customers:,} customers from {name}")
+    console.print(f"{log.truth.rows:,} rows of {log.truth.customers:,} customers: {log.name}")
     folder, started = ensure_running(options.directory)
     if started:
         console.print(f"started {', '.join(started)} in {folder.path}")

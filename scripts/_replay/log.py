@@ -28,6 +28,7 @@ LOG_BYTES_MAX = 256 << 20
 FETCH_SECONDS_MAX = 300
 HEADER = (b"customer_id", b"date", b"number_of_cds", b"dollar_value")
 LINE_END = b"\r\n"
+NAME_DIGITS = 12
 
 _ROW = re.compile(rb" *(\d{1,9}) +(\d{8}) +(\d{1,4}) +(\d{1,12})\.(\d\d) *")
 
@@ -71,7 +72,14 @@ class Log(NamedTuple):
     sha256: str
 
     @property
-    def is_cdnow(self) -> bool:
+    def name(self) -> str:
+        """What people call it."""
+        if self.sha256 != CDNOW_SHA256:
+            return f"the log {self.sha256[:NAME_DIGITS]}…"
+        return "the CDNOW log" if self.is_whole_cdnow else "the beginning of the CDNOW log"
+
+    @property
+    def is_whole_cdnow(self) -> bool:
         """Whether this is the whole CDNOW log, for which the sums are known beforehand."""
         return self.sha256 == CDNOW_SHA256 and self.truth.rows == CDNOW_TRUTH.rows
 
@@ -90,7 +98,7 @@ def load_log(file: Path | None, cache: Path, rows: int | None) -> Log:
         raw = read_wheel(wheel)
         source = WHEEL_MEMBER
     log = parse_log(raw, source, rows)
-    if log.is_cdnow and log.truth != CDNOW_TRUTH:
+    if log.is_whole_cdnow and log.truth != CDNOW_TRUTH:
         raise Misconfigured("WRONG_LOG", f"{source} has the right hash and the wrong sums")
     return log
 

@@ -23,7 +23,10 @@ from client.node_api import NodeApi
 
 IN_FLIGHT_MAX = 6_000
 SIGN_MAX = 500
-SILENT_SECONDS_MAX = 10.0
+# Silence after which a row is sent again: this, or some times what rows take just now.
+SILENT_SECONDS = 8.0
+SILENT_TIMES_USUAL = 4.0
+SMOOTHING = 0.01
 BUSY_SECONDS = 1.0
 SWEEP_SECONDS = 0.5
 REST_SECONDS = 3.0
@@ -39,10 +42,11 @@ BUSY = frozenset({"MEMPOOL_FULL", "SENDER_LIMIT", "OVERLOADED", "STOPPING", "NOT
 
 
 class Sent(msgspec.Struct):
-    """A row under way; `due`: when to try again, monotonic seconds."""
+    """A row under way since `since`; `due`: when to try again, monotonic seconds."""
 
     row: Row
     signed: Signed
+    since: float
     due: float
     attempts: int = 0
 
@@ -79,6 +83,7 @@ class Runner:
         self._room = asyncio.Event()
         self._finished = asyncio.Event()
         self._last_news = time.monotonic()
+        self._usual_seconds = 1.0
 
     async def run(self) -> None:
         """Return when every row is settled; raises `NoQuorum` after long silence, `Rejected`."""
@@ -107,9 +112,10 @@ class Runner:
                 await self._room.wait()
                 continue
             visits = [Visit(one.purchase.customer, one.purchase.cents, one.seq) for one in rows]
-            due = time.monotonic() + SILENT_SECONDS_MAX
-            for row, signed in zip(rows, await self._signing.visits(visits), strict=True):
-                self._under_way[signed.id] = Sent(row, signed, due)
+            batch = await self._signing.visits(visits)
+            now = time.monotonic()
+            for row, signed in zip(rows, batch, strict=True):
+                self._under_way[signed.id] = Sent(row, signed, now, now + self._patience)
                 self._lane_for(row, 0).put(signed.id)
 
     def _lane_for(self, row: Row, attempts: int) -> Lane:
@@ -156,7 +162,7 @@ class Runner:
         if item.final is not None:
             self._settle(sent.signed.id, item.final)
         elif item.code in TAKEN:
-            sent.due = time.monotonic() + SILENT_SECONDS_MAX
+            sent.due = time.monotonic() + self._patience
         elif item.code in BUSY:
             self._try_later((sent,), item.code)
         elif item.code == "TX_EXPIRED":
@@ -186,6 +192,8 @@ class Runner:
         if sent is None:
             return
         self._last_news = time.monotonic()
+        took = self._last_news - sent.since
+        self._usual_seconds += SMOOTHING * (took - self._usual_seconds)
         row = sent.row
         self._plan.settle(row, code)
         if code == "OK":
@@ -198,6 +206,11 @@ class Runner:
         self._after_landing()
 
     # ---- again
+
+    @property
+    def _patience(self) -> float:
+        """Seconds of silence that are not yet suspicious; on a busy machine everything is slow."""
+        return max(SILENT_SECONDS, SILENT_TIMES_USUAL * self._usual_seconds)
 
     async def _sweep(self) -> None:
         while True:
@@ -215,7 +228,7 @@ class Runner:
                     self._sign_again(sent)
                     continue
                 sent.attempts += 1
-                sent.due = now + SILENT_SECONDS_MAX
+                sent.due = now + self._patience
                 self.retries["SENT_AGAIN"] += 1
                 self._lane_for(sent.row, sent.attempts).put(sent.signed.id)
 
