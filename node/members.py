@@ -106,7 +106,7 @@ def join_network(directory: Path, path: Path, password: bytes | None = None) -> 
     """Check an admission file against this host's own node, and complete the node's folder.
 
     The password is looked for unless given. Doing it again changes nothing. Raises `Misconfigured`
-    with the code of what is wrong: `NO_FILE`, `BAD_CONFIG`, `ALTERED`, `NO_NODE`,
+    with the code of what is wrong: `NO_FILE`, `BAD_CONFIG`, `ALTERED`, `NOT_BEGUN`,
     `WRONG_ADMISSION`, `WRONG_CERTIFICATE`, `UNKNOWN_CONTRACT_HASH`, `BAD_PASSWORD` or `EXISTS`.
     """
     admission = Admission.load(path)
@@ -114,7 +114,7 @@ def join_network(directory: Path, path: Path, password: bytes | None = None) -> 
     folder = directory / "nodes" / admission.name
     if not folder.is_dir():
         raise Misconfigured(
-            "NO_NODE",
+            "NOT_BEGUN",
             f"{folder} does not exist; join on the host and with the --dir of "
             f"`groat net init {admission.name}`",
         )

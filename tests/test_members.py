@@ -193,6 +193,16 @@ def test_where_a_node_listens_may_differ_from_where_it_is_dialed(tmp_path: Path)
     assert node.config.http == "0.0.0.0:28101"
 
 
+def test_people_are_told_the_form_and_not_the_pattern(tmp_path: Path) -> None:
+    assert error_of(lambda: init(tmp_path, "a", 1, address="x")).message.endswith("HOST:PORT")
+    for error in (
+        error_of(lambda: init(tmp_path, "a", 1, http_url="x")),
+        error_of(lambda: init(tmp_path, "A", 1)),
+    ):
+        assert "must be " in error.message
+        assert "^" not in error.message
+
+
 @pytest.mark.parametrize("name", ["Bank", "../x", "", "a" * 33, "a b"])
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
     assert error_of(lambda: init(tmp_path, name, 1)).code == "BAD_CONFIG"
@@ -279,7 +289,7 @@ def test_a_wrong_password(copy: Path) -> None:
 
 
 def test_an_admission_of_another(copy: Path) -> None:
-    assert error_of(lambda: join(copy, "bank-a", "bank-b")).code == "NO_NODE"
+    assert error_of(lambda: join(copy, "bank-a", "bank-b")).code == "NOT_BEGUN"
     # Begun anew after the member file was given away: other keys under the same name.
     shutil.rmtree(copy / "bank-a")
     init(copy / "bank-a", "bank-a", 1)

@@ -15,15 +15,25 @@ from node.protocol.errors import Misconfigured
 PORT_MAX = 65_535
 ANY_HOST = "0.0.0.0"
 
+_NAME = r"^[a-z0-9][a-z0-9_.-]{0,31}$"
+_HOST_PORT = r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$"
+_HTTP_URL = r"^https?://[^\s/]{1,260}$"
+# What people are told instead of a pattern.
+_FORMS = {
+    _NAME: "must be a name of up to 32 characters a-z 0-9 . _ - that begins with a-z 0-9",
+    _HOST_PORT: "must be HOST:PORT",
+    _HTTP_URL: "must be http://HOST:PORT or https://HOST, without a path",
+}
+
 S = TypeVar("S", bound="Settings")
 
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 HexKey = Annotated[str, Field(pattern=r"^0[23][0-9a-f]{64}$")]
 HexBytes = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 # A name becomes a file name and a command-line argument.
-ShortName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
-HostPort = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$")]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]{1,260}$")]
+ShortName = Annotated[str, Field(pattern=_NAME)]
+HostPort = Annotated[str, Field(pattern=_HOST_PORT)]
+HttpUrl = Annotated[str, Field(pattern=_HTTP_URL)]
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -64,11 +74,12 @@ def parse_settings(model: type[S], text: str | bytes, source: str) -> S:
 
 def misconfigured(error: ValidationError, source: str) -> Misconfigured:
     """The first fault of a pydantic error as one line."""
-    first: Any = error.errors(include_url=False, include_context=False)[0]
+    first: Any = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"]) or "the file"
     reason = {
         "missing": "is missing; add it",
         "extra_forbidden": "is not a setting; remove it or check its spelling",
         "json_invalid": "is not valid JSON",
+        "string_pattern_mismatch": _FORMS.get(first.get("ctx", {}).get("pattern"), first["msg"]),
     }.get(first["type"], first["msg"].removeprefix("Value error, "))
     return Misconfigured("BAD_CONFIG", f"{source}: {key}: {reason}", key=key)
