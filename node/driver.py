@@ -20,6 +20,7 @@ from node import outputs as io
 from node.admission import Verdict
 from node.clock import now_ms
 from node.engine import Engine
+from node.examination import ExaminationQueue, Unexamined
 from node.net.gossip import TransactionGossip
 from node.net.transport import Transport
 from node.protocol.block import Receipt
@@ -32,7 +33,6 @@ from node.verifier import EXAMINE_BATCH_MAX, Verifier
 
 TICK_S = 1.0
 INBOX_MAX = 10_000
-EXAMINE_QUEUE_MAX = 20_000
 SUBMIT_TIMEOUT_S = 30.0
 ACCEPTED_CODES = frozenset({"PENDING", "KNOWN", "COMMITTED"})
 ROOM_CODES = frozenset({"MEMPOOL_FULL", "SENDER_LIMIT"})
@@ -69,7 +69,7 @@ class Driver:
         self._verifier = verifier
         self._observer: Observer | None = None
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
-        self._examine: deque[tuple[bytes, bytes | None, int]] = deque()
+        self._examine = ExaminationQueue()
         self._examine_ready = asyncio.Event()
         self._examining: set[bytes] = set()
         self._requests: dict[int, asyncio.Future[tuple[io.SubmitResult, ...]]] = {}
@@ -139,7 +139,7 @@ class Driver:
 
     async def submit(self, raws: Sequence[bytes]) -> tuple[io.SubmitResult, ...]:
         """Check and pool what a client sent; one verdict each, in order."""
-        if len(self._examine) + len(raws) > EXAMINE_QUEUE_MAX:
+        if not self._examine.clients.has_room(raws):
             full = io.SubmitResult(None, "MEMPOOL_FULL", "overloaded; send it again in a while")
             return (full,) * len(raws)
         self._last_request += 1
@@ -168,6 +168,7 @@ class Driver:
     # ---- examination
 
     def _queue_examination(self, raws: Sequence[bytes], origin: bytes | None, request: int) -> None:
+        lane = self._examine.peers if request == 0 else self._examine.clients
         for raw in raws:
             if request == 0:
                 # Gossip brings most transactions several times. The hash covers the signature
@@ -175,19 +176,17 @@ class Driver:
                 content_hash = sha256(b"\x00" + raw)
                 if content_hash in self._examining or content_hash in self._engine.mempool:
                     continue
-                if len(self._examine) >= EXAMINE_QUEUE_MAX:
+                if not lane.has_room((raw,)):
                     break
                 self._examining.add(content_hash)
-            self._examine.append((raw, origin, request))
+            lane.add(Unexamined(raw, origin, request))
         self._examine_ready.set()
 
     async def _examine_loop(self) -> None:
         while True:
             await self._examine_ready.wait()
             self._examine_ready.clear()
-            while self._examine:
-                count = min(EXAMINE_BATCH_MAX, len(self._examine))
-                batch = [self._examine.popleft() for _ in range(count)]
+            while batch := self._examine.take(EXAMINE_BATCH_MAX):
                 verdicts = await self._verifier.examine([raw for raw, _, _ in batch])
                 groups: dict[tuple[bytes | None, int], list[tuple[bytes, Verdict]]] = {}
                 for (raw, origin, request), verdict in zip(batch, verdicts, strict=True):

@@ -17,6 +17,9 @@ from node.mempool import Mempool
 from node.outputs import SubmitResult
 from node.protocol.domain import Chain
 from node.protocol.errors import Refused
+from node.protocol.transaction import sender_of
+
+STRANGER = ("UNAUTHORIZED", "the sender's key is not registered on this chain")
 
 
 class FinalState(Reader, Protocol):
@@ -24,6 +27,15 @@ class FinalState(Reader, Protocol):
 
     def find(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Where a final transaction stands, or None."""
+
+
+def is_stranger(state: Reader, raw: bytes) -> bool:
+    """Whether `raw` names a sender that is not registered: told without any cryptography.
+
+    False also where the bytes are no transaction; examining them costs nothing then.
+    """
+    sender = sender_of(raw)
+    return sender is not None and not roles_of(state, sender)
 
 
 class Intake:
@@ -66,9 +78,9 @@ class Intake:
         self._bodies.arrived(candidate)
         if self._state.find(identity) is not None:
             return SubmitResult(identity, "COMMITTED", "it is final already"), None
-        if from_client and not roles_of(self._state, candidate.transaction.body.sender):
+        if from_client and is_stranger(self._state, raw):
             # Whoever is not registered could only fill blocks with failed receipts.
-            raise Refused("UNAUTHORIZED", "the sender's key is not registered on this chain")
+            raise Refused(*STRANGER)
         if not self._mempool.add(candidate, now_ms):
             return SubmitResult(identity, "KNOWN", "it waits already"), None
         return SubmitResult(identity, "PENDING", ""), candidate

@@ -17,6 +17,7 @@ from node.core import Core
 from node.driver import Driver
 from node.folder import NodeSettings
 from node.http.service import FailedCheck
+from node.intake import STRANGER, is_stranger
 from node.net.transport import Transport
 from node.outputs import SubmitResult
 from node.protocol.block import Receipt
@@ -49,6 +50,7 @@ class LiveService:
         self._data_folder = settings.data
         self._names = {entry.public_key: entry.name for entry in settings.genesis.validators}
         self._engine = core.engine
+        self._store = core.store
         self._executor = core.executor
         self._driver = driver
         self._verifier = verifier
@@ -75,8 +77,15 @@ class LiveService:
     # ---- submission and waiting
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
-        """One verdict each, in order."""
-        return await self._driver.submit(raws)
+        """One verdict each, in order. Strangers are refused before they cost any cryptography."""
+        strange = [is_stranger(self._store, raw) for raw in raws]
+        if not any(strange):
+            return await self._driver.submit(raws)
+        known = [raw for raw, stranger in zip(raws, strange, strict=True) if not stranger]
+        verdicts = iter(await self._driver.submit(known) if known else ())
+        refused = SubmitResult(None, *STRANGER)
+        self._driver.refused_content += sum(strange)
+        return [refused if stranger else next(verdicts) for stranger in strange]
 
     def pending_until(self, transaction_id: bytes) -> int | None:
         """`valid_until` of a transaction that waits here."""
@@ -103,6 +112,8 @@ class LiveService:
 
     async def simulate(self, raw: bytes) -> Receipt:
         """What would become of the transaction now."""
+        if is_stranger(self._store, raw):
+            raise Refused(*STRANGER)
         verdict = (await self._verifier.examine([raw]))[0]
         candidate = admit(self.query.chain, self.query.contracts, raw, verdict)
         if not candidate.poolable:

@@ -90,6 +90,13 @@ class Transaction(msgspec.Struct, frozen=True):
     content_hash: bytes
 
 
+# A body begins with the mark of an array of six, the version, 8 bytes of network and the sender,
+# the last two behind two bytes each that say so.
+_BODY_START = bytes([0x96, VERSION])
+_KEY_MARK = bytes([0xC4, PUBLIC_KEY_BYTES])
+_SENDER_MARK = slice(4 + NETWORK_BYTES, 6 + NETWORK_BYTES)
+_SENDER = slice(_SENDER_MARK.stop, _SENDER_MARK.stop + PUBLIC_KEY_BYTES)
+
 _body_codec: Codec[Body] = Codec(Body, TRANSACTION_BYTES_MAX - SIGNATURE_BYTES)
 
 
@@ -125,6 +132,14 @@ def parse_transaction(chain: Chain, raw: bytes) -> Transaction:
         chain.digest("transaction", body_raw),
         sha256(b"\x00" + raw),
     )
+
+
+def sender_of(raw: bytes) -> bytes | None:
+    """The sender that `raw` names, read at its fixed place; None where no transaction is so built.
+
+    Nothing is checked: this is for turning strangers away before they cost anything.
+    """
+    return raw[_SENDER] if raw.startswith(_BODY_START) and raw[_SENDER_MARK] == _KEY_MARK else None
 
 
 def verify_signature(transaction: Transaction) -> None:

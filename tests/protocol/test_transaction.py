@@ -20,6 +20,7 @@ from node.protocol.transaction import (
     Transaction,
     lifetime_code,
     parse_transaction,
+    sender_of,
     sign_transaction,
     verify_signature,
 )
@@ -176,3 +177,15 @@ def test_lifetime() -> None:
     assert lifetime_code(TIME_MS, TIME_MS) is None
     assert lifetime_code(TIME_MS + VALID_FOR_MS_MAX, TIME_MS) is None
     assert lifetime_code(TIME_MS + VALID_FOR_MS_MAX + 1, TIME_MS) == "TX_TOO_DISTANT"
+
+
+@given(st.lists(st.builds(Call, NAMES, NAMES, ARGUMENTS), min_size=1, max_size=3))
+def test_the_sender_stands_at_its_fixed_place(calls: list[Call]) -> None:
+    assert sender_of(transaction(*calls).raw) == SENDER.public_key
+
+
+@given(st.binary(max_size=80))
+def test_whatever_names_no_sender_is_no_transaction(raw: bytes) -> None:
+    if sender_of(raw) is None:
+        assert code_of(raw) != "BAD_SIGNATURE"
+    assert sender_of(transaction().raw[:46]) != SENDER.public_key
