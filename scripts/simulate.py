@@ -25,7 +25,10 @@ SEEDS_DEFAULT = "0:100"
 
 def main() -> int:
     """Run the seeds asked for; 0 if every promise was kept."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
+    if options.trace and options.seed is None:
+        parser.error("--trace needs --seed N")
     _environment.enter("dev")
     sys.path.insert(0, str(_environment.ROOT))
     if options.seed is not None:
@@ -93,7 +96,7 @@ def _report(summary: Summary, seconds: float) -> None:
 
     table = Table(show_header=False, box=None)
     table.add_column()
-    table.add_column(justify="right")
+    table.add_column(justify="right", no_wrap=True)
     for name, value in summary.rows(seconds):
         table.add_row(name, value)
     Console(soft_wrap=True).print(table)
@@ -105,4 +108,7 @@ def _report(summary: Summary, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -62,10 +63,10 @@ class Summary:
     def rows(self, seconds: float) -> list[tuple[str, str]]:
         """What was run and what happened, as names and figures; it took `seconds`."""
         counts = self.counts
-        sizes = ", ".join(f"{count} of {size} nodes" for size, count in sorted(self.sizes.items()))
+        sizes = ", ".join(f"{size}: {count:,}" for size, count in sorted(self.sizes.items()))
         rows = [
             ("seeds", f"{self.seeds:,}"),
-            ("with", sizes),
+            ("seeds by number of nodes", sizes),
             ("violations", str(len(self.failures))),
             ("virtual time", f"{self.virtual_ms / 3_600_000:.1f} h"),
             ("longest time to settle", f"{self.settle_ms_max / 1_000:.1f} s"),
@@ -87,8 +88,12 @@ def run_seeds(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
         return
     # Spawned, not forked: the caller may have threads, and a worker then starts from nothing.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context) as pool:
+    with ProcessPoolExecutor(jobs, context, _leave_interrupts_to_the_parent) as pool:
         yield from pool.map(run_seed, seeds, chunksize=SEEDS_PER_TASK)
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def regression_seeds() -> list[int]:

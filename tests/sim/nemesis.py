@@ -49,8 +49,11 @@ class Nemesis:
         scheduler: Scheduler,
         chance: Random,
         counts: Counter[str],
+        note: Callable[[str], None],
     ) -> None:
+        """`note` takes down what breaks, for whoever reads the trace."""
         self._nodes = nodes
+        self._note = note
         self._network = network
         self._scheduler = scheduler
         self._chance = chance
@@ -87,6 +90,7 @@ class Nemesis:
             return
         kind = self._chance.choices(FAULT_KINDS, self._weights)[0]
         self._counts[f"faults {kind}"] += 1
+        self._note(f"fault: {kind}")
         getattr(self, f"_{kind}")()
         self._next()
 
@@ -175,6 +179,7 @@ class Nemesis:
         kind = self._chance.choice(HUSHED)
         share = self._chance.choice((0.6, 0.9, 1.0))
         routes = {route for route in sorted(self._routes()) if self._chance.random() < share}
+        self._note(f"no {kind.__name__} on {len(routes)} routes")
         self._network.hushed[kind] = routes
         self._later(CUT_MS, lambda: self._unhush(kind))
 
@@ -207,11 +212,16 @@ class Nemesis:
 
     def _cut(self, routes: set[tuple[int, int]], noticed: bool = False) -> None:
         """Cut routes for a while. Half the time, or if `noticed`, the connections break too."""
+        self._note("cut: " + (" ".join(f"{a}→{b}" for a, b in sorted(routes)) or "nothing"))
         self._network.cut |= routes
         if noticed or self._chance.random() < 0.5:
             for first, second in sorted(routes):
                 self._network.break_off(first, second)
-        self._later(CUT_MS, lambda: self._network.cut.difference_update(routes))
+        self._later(CUT_MS, lambda: self._join(routes))
+
+    def _join(self, routes: set[tuple[int, int]]) -> None:
+        self._note("joined: " + " ".join(f"{a}→{b}" for a, b in sorted(routes)))
+        self._network.cut -= routes
 
     def _some_numbers(self) -> list[int]:
         size = self._chance.randint(1, max(1, len(self._nodes) - 1))

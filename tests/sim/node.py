@@ -172,10 +172,13 @@ class SimNode:
 
     def pause(self) -> None:
         """Do nothing until `resume`, like a process that was stopped; inputs wait."""
+        self._note("pauses")
         self.paused = True
 
     def resume(self) -> None:
         """Go on after `pause`."""
+        if self.paused:
+            self._note("goes on")
         self.paused = False
         self._pump()
 
@@ -200,6 +203,7 @@ class SimNode:
 
     def receive(self, source: int, message: Message) -> None:
         """A message arrived; transactions are examined before the engine sees them."""
+        self._note(f"← node{source}: {describe(self._genesis.chain, message)}")
         peer = self._keys[source]
         if isinstance(message, Transactions):
             self.examine(message.raws, peer, 0)
@@ -316,7 +320,7 @@ class SimNode:
     def _send(self, targets: Sequence[int], message: Message) -> None:
         self._observer.on_sending(self, message)
         names = " ".join(f"node{target}" for target in targets) or "nobody"
-        self._note(f"→ {names}: {describe(message)}")
+        self._note(f"→ {names}: {describe(self._genesis.chain, message)}")
         self._network.send(self.number, targets, message)
 
     def _trim(self, below_height: int) -> None:

@@ -37,7 +37,7 @@ FAULTY_MS = (4_000, 18_000)
 BURST_PAUSE_MS = (700, 1_500, 3_000)
 SKEW_MS_MAX = 500
 FIRST_START_FAILS = 0.1
-SETTLE_MS_MAX = 90_000
+SETTLE_MS_MAX = 40_000
 PROBE_MS_MAX = 15_000
 LEAD_MS = 60_000
 
@@ -122,7 +122,12 @@ class Simulation:
             counts,
         )
         self._nemesis = Nemesis(
-            self._nodes, self._network, self._scheduler, Random(f"{seed}/faults"), counts
+            self._nodes,
+            self._network,
+            self._scheduler,
+            Random(f"{seed}/faults"),
+            counts,
+            self._note,
         )
 
     def _make_nodes(self, seed: int) -> list[SimNode]:

@@ -141,6 +141,8 @@ class Story:
                 card.next_seq = int(receipt.details["expected"])
             elif receipt.ok and action == "open_card" and card is not None:
                 self._cards.append(card)
+            elif receipt.ok and action == "refund" and card in self._cards:
+                self._cards.remove(card)
             elif receipt.ok and action == "file_merchant" and merchant is not None:
                 merchant.filed = True
             elif receipt.ok and action == "approve" and merchant is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from node.protocol.domain import Chain
 from node.protocol.messages import (
     BlockRange,
     BlockRequest,
@@ -50,7 +51,7 @@ def short(identity: bytes) -> str:
     return identity.hex()[:ID_CHARS]
 
 
-def describe(message: Message) -> str:
+def describe(chain: Chain, message: Message) -> str:
     """One message in a few words, with what tells it from others of its kind."""
     name = type(message).__name__
     match message:
@@ -58,8 +59,8 @@ def describe(message: Message) -> str:
             return f"{name} h={message.height} v={message.view} {short(message.block_id)}"
         case PrePrepare():
             size = f"txs={len(message.transaction_hashes)} vcs={len(message.view_changes)}"
-            root = short(message.header.state_root)
-            return f"{name} h={message.height} v={message.view} root={root} {size}"
+            block_id = short(message.header.id(chain))
+            return f"{name} h={message.height} v={message.view} {block_id} {size}"
         case ViewChange():
             prepared = f"prepared={message.prepared_view} {short(message.prepared_block)}"
             return f"{name} h={message.height} v={message.view} {prepared}"
