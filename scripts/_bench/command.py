@@ -183,6 +183,8 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("single transaction, idle network, p99 ms", ("idle", "latency_p99_ms")),
     ("CPU µs per transaction and node", ("saturation", "cpu_us_per_transaction_and_node")),
     ("… one node dead", ("one_dead", "cpu_us_per_transaction_and_node")),
+    ("client CPU µs per transaction", ("saturation", "client_cpu_us_per_transaction")),
+    ("cores used by other programs meanwhile", ("saturation", "cores_used_by_others")),
     ("disk bytes per transaction and node", ("saturation", "disk_bytes_per_transaction_and_node")),
     ("resident MiB per node, worker included", ("saturation", "resident_mib_per_node")),
 )

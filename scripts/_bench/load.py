@@ -28,7 +28,7 @@ SIGN_BATCH = 1_000
 BUSY_SECONDS = 0.1
 TICK_SECONDS = 0.005
 ROOM_SECONDS = 0.002
-TAKEN = frozenset({"PENDING", "KNOWN", "COMMITTED"})
+TAKEN = frozenset({"PENDING", "KNOWN", "COMMITTED", "RECEIVED"})
 
 
 class Load:
@@ -110,7 +110,7 @@ class Sender:
                     await asyncio.sleep(ROOM_SECONDS)
                 count = min(BATCH_MAX, len(queue))
                 self.sent += count
-                await self._post(place, [queue.popleft() for _ in range(count)])
+                await self._post(place, [queue.popleft() for _ in range(count)], "check")
 
         queues: list[deque[bytes]] = [deque() for _ in range(load.lanes)]
         for place, signed in load.items:
@@ -135,7 +135,8 @@ class Sender:
                     await asyncio.sleep(TICK_SECONDS)
                     continue
                 count = min(BATCH_MAX, len(queue))
-                await self._post(place, [queue.popleft() for _ in range(count)])
+                # No verdict is waited for: it would hold up what is due next in this lane.
+                await self._post(place, [queue.popleft() for _ in range(count)], "none")
                 self.sent += count
 
         async with asyncio.TaskGroup() as tasks:
@@ -151,13 +152,13 @@ class Sender:
             ended = True
         return due_at
 
-    async def _post(self, lane: int, raws: Sequence[bytes]) -> None:
+    async def _post(self, lane: int, raws: Sequence[bytes], wait: str) -> None:
         """Send a batch, again and again while the node is too busy for (a part of) it."""
         url = self._urls[lane % len(self._urls)]
         left = list(raws)
         while left:
             try:
-                items = await send_batch(self._connection, url, left)
+                items = await send_batch(self._connection, url, left, wait)
             except Overloaded:
                 await asyncio.sleep(BUSY_SECONDS)
                 continue

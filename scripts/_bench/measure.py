@@ -12,7 +12,7 @@ from typing import Any
 
 from _bench.figures import percentile, steady_rate
 from _bench.load import Load, Observer, Sender
-from _bench.processes import uses
+from _bench.processes import machine, own_cpu_seconds, uses
 from _bench.stage import Stage
 from client.errors import NoQuorum
 from client.local import LocalNode
@@ -42,19 +42,20 @@ async def saturation(
     load = await Load.sign(stage, count, sender.lanes)
     observer = Observer(network, with_ids=False)
     listening = await observer.start()
-    used = uses(alive)
-    started = time.monotonic()
+    used, client, before_all = uses(alive), own_cpu_seconds(), machine()
     await sender.saturate(load, observer)
     settled = await observer.wait_settled(count, time.monotonic() + SETTLE_SECONDS_MAX)
-    seconds = time.monotonic() - started
+    now, client, after_all = uses(alive), own_cpu_seconds() - client, machine()
+    seconds = after_all.at - before_all.at
     listening.cancel()
     if not settled:
         raise NoQuorum("NOT_SETTLED", f"{observer.settled} of {count} settled in {seconds:.0f} s")
-    now = uses(alive)
     await _check_booked(stage, network, before + count)
     rate = steady_rate(observer.blocks)
     cpu = {name: (now[name].cpu_seconds - used[name].cpu_seconds) / count for name in now}
     disk = {name: (now[name].disk_bytes - used[name].disk_bytes) / count for name in now}
+    nodes_cpu = sum(cpu.values()) * count
+    others = after_all.busy_seconds - before_all.busy_seconds - nodes_cpu - client
     return {
         "transactions": count,
         "nodes_alive": len(alive),
@@ -65,6 +66,8 @@ async def saturation(
         "whole_run_per_second": round(count / seconds),
         "cpu_us_per_transaction_and_node": round(1e6 * sum(cpu.values()) / len(cpu)),
         "cpu_us_per_transaction_by_node": {n: round(1e6 * value) for n, value in cpu.items()},
+        "client_cpu_us_per_transaction": round(1e6 * client / count),
+        "cores_used_by_others": round(max(others, 0.0) / seconds, 2),
         "disk_bytes_per_transaction_and_node": round(sum(disk.values()) / len(disk)),
         "resident_mib_per_node": {n: round(one.resident_bytes / 2**20) for n, one in now.items()},
     }

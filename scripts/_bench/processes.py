@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,26 @@ def use_of(node: LocalNode) -> Use:
 def uses(nodes: Sequence[LocalNode]) -> dict[str, Use]:
     """`use_of` each, by name."""
     return {node.name: use_of(node) for node in nodes}
+
+
+class Machine(NamedTuple):
+    """CPU seconds that the whole machine has used so far, all cores together, and when."""
+
+    busy_seconds: float
+    at: float
+
+
+def machine() -> Machine:
+    """The machine's counters now."""
+    fields = Path("/proc/stat").read_text().partition("\n")[0].split()[1:]
+    user, nice, system, _, _, irq, softirq, steal = (int(field) for field in fields[:8])
+    busy = user + nice + system + irq + softirq + steal
+    return Machine(busy / TICKS_PER_SECOND, time.monotonic())
+
+
+def own_cpu_seconds() -> float:
+    """What this process has used so far; the nodes are processes of their own."""
+    return _cpu_seconds(os.getpid())
 
 
 def _children(pid: int) -> list[int]:
