@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ JSON_BYTES_MAX = 64 * 1024
 JSON_DEPTH_MAX = 8
 INTEGER_CHARS_MAX = 20
 BODY_TIMEOUT_S = 10.0
+LARGE_BODIES_BYTES_MAX = 256 << 20
 WAIT_S_MAX = 60.0
 
 _HEX = re.compile(r"([0-9a-f]{2})+")
@@ -146,8 +148,45 @@ def hex_bytes(text: str, what: str, length: int | None = None, length_max: int =
     return bytes.fromhex(text)
 
 
-async def read_body(request: web.Request, bytes_max: int) -> bytes:
-    """The whole body; raises `Refused` `TOO_LARGE`, `BODY_TIMEOUT` or `BAD_BODY`."""
+class BodyRoom:
+    """The memory for large bodies: all connections share it, and what is beyond is refused."""
+
+    def __init__(self, bytes_max: int = LARGE_BODIES_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self.held = 0
+
+    @contextmanager
+    def share(self) -> Iterator[Callable[[int], None]]:
+        """A function to take so many bytes with; all is given back at the end.
+
+        It raises `Refused` `OVERLOADED` when there is no room left.
+        """
+        taken = 0
+
+        def take(size: int) -> None:
+            nonlocal taken
+            if self.held + size > self._bytes_max:
+                raise Refused("OVERLOADED", "too many large requests at once; try in a while")
+            self.held += size
+            taken += size
+
+        try:
+            yield take
+        finally:
+            self.held -= taken
+
+
+def _plenty(_: int) -> None:
+    """Small bodies need no room of their own: the number of connections bounds them."""
+
+
+async def read_body(
+    request: web.Request, bytes_max: int, take: Callable[[int], None] = _plenty
+) -> bytes:
+    """The whole body; raises `Refused` `TOO_LARGE`, `BODY_TIMEOUT`, `BAD_BODY`, or as `take` does.
+
+    `take` is told of the bytes as they arrive: see `BodyRoom`.
+    """
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Refused("BAD_CONTENT_TYPE", "send the body without content encoding")
     if request.content_length is not None and request.content_length > bytes_max:
@@ -160,6 +199,7 @@ async def read_body(request: web.Request, bytes_max: int) -> bytes:
                 size += len(chunk)
                 if size > bytes_max:
                     raise Refused("TOO_LARGE", f"the body may have {bytes_max} bytes")
+                take(len(chunk))
                 chunks.append(chunk)
     except TimeoutError:
         raise Refused("BODY_TIMEOUT", f"no whole body within {BODY_TIMEOUT_S:.0f} s") from None

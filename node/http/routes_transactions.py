@@ -39,8 +39,9 @@ _batch_codec: Codec[tuple[bytes, ...]] = Codec(
 async def _submit(ask: Ask) -> web.Response:
     content_type = ask.request.content_type
     if content_type == BATCH_TYPE:
-        raws = _batch_codec.decode(await read_body(ask.request, BATCH_BYTES_MAX))
-        return await _submit_batch(ask, raws)
+        with ask.shared.body_room.share() as take:
+            raw = await read_body(ask.request, BATCH_BYTES_MAX, take)
+            return await _submit_batch(ask, _batch_codec.decode(raw))
     if content_type != ONE_TYPE:
         raise Refused("BAD_CONTENT_TYPE", f"send {ONE_TYPE}, or {BATCH_TYPE} for several")
     return await _submit_one(ask, await read_body(ask.request, TRANSACTION_BYTES_MAX))

@@ -18,7 +18,7 @@ from aiohttp import web
 from contracts.kernel.access import Viewer
 from node.http.feed import Feed
 from node.http.metrics import NodeMetrics
-from node.http.requests import Parameter, read_parameters
+from node.http.requests import BodyRoom, Parameter, read_parameters
 from node.http.service import NodeService
 from node.http.sessions import Sessions
 from node.protocol.errors import Refused
@@ -64,6 +64,7 @@ class Shared:
         self.feed = Feed(service)
         self.metrics = NodeMetrics(service)
         self.metrics.streams.set_function(lambda: self.feed.listeners)
+        self.body_room = BodyRoom()
         self.openapi: Mapping[str, Any] = {}
         self._submitted: dict[bytes, int] = {}
         self._background: set[asyncio.Task[Any]] = set()

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from node.http.api import SHARED
+from node.http.requests import BodyRoom
 from node.http.routes_transactions import BATCH_BYTES_MAX, BATCH_TRANSACTIONS_MAX
 from node.protocol.encoding import encode
 from node.protocol.json_view import time_to_json
@@ -238,3 +240,16 @@ async def test_lifetime_bounds_come_from_the_node(api: Api, world: World) -> Non
     await api.send(transaction.raw, 202)
     found = await api.get(f"/v1/transactions/{transaction.id.hex()}")
     assert found["valid_until"] == time_to_json(world.now_ms + LIFETIME_MS)
+
+
+async def test_large_bodies_share_a_bounded_room(api: Api, world: World) -> None:
+    room = api.server.app[SHARED].body_room = BodyRoom(100_000)
+    options = {"headers": BATCH, "data": bytes(80_000)}
+    with room.share() as take:
+        take(30_000)
+        assert await api.code("POST", "/v1/transactions", 503, **options) == "OVERLOADED"
+        assert room.held == 30_000
+        await api.send(noop(world).raw, 202)
+    # With room enough it is read, refused for what it says, and leaves nothing behind.
+    assert await api.code("POST", "/v1/transactions", 400, **options) == "BAD_SHAPE"
+    assert room.held == 0
