@@ -54,6 +54,7 @@ async def status(session: Session) -> None:
     validators = genesis.validator_set
     summary = {
         "chain_id": genesis.chain_id,
+        "genesis_hash": genesis.hash.hex(),
         "validators": validators.size,
         "quorum": validators.quorum,
         "dead_max": validators.dead_max,
@@ -65,7 +66,7 @@ async def status(session: Session) -> None:
         scale = f"; accelerated ×{genesis.time_scale}" if genesis.time_scale != 1 else ""
         session.out.note(
             f"{genesis.chain_id}: {validators.quorum} of {validators.size} validators decide; "
-            f"{validators.dead_max} may be dead{scale}"
+            f"{validators.dead_max} may be dead{scale}; genesis {genesis.hash.hex()}"
         )
     else:
         session.out.json(summary)
