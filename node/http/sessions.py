@@ -1,9 +1,9 @@
 """Sessions: prove once that you hold a key, then read with a token for at most 15 minutes.
 
 Challenges and tokens are sealed by a secret of this process and kept nowhere, so that nobody can
-fill the node's memory with them; only challenges already answered are remembered until they
-expire, and each of those cost its sender a signature. A token says who; what that key may
-read is asked anew for each request.
+fill the node's memory with them, or use up some number of sessions. Each challenge has just one
+token: whoever answers it again gains nothing. A token says who; what that key may read is asked
+anew for each request.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from node.protocol.session import session_digest
 
 CHALLENGE_MS = 60 * 1000
 SESSION_MS = 15 * 60 * 1000
-ANSWERED_MAX = 10_000
 _RANDOM_BYTES = 16
 _TIME_BYTES = 8
 _MAC_BYTES = 32
@@ -36,27 +35,27 @@ class Sessions:
         self._node_key = node_key
         self._now_ms = now_ms
         self._secret = secrets.token_bytes(32)
-        self._answered: dict[bytes, int] = {}
 
     def challenge(self, public_key: bytes) -> tuple[bytes, int]:
         """A fresh challenge for this key, and its expiry in ms since 1970."""
-        return self._seal(b"challenge" + public_key, CHALLENGE_MS)
+        expires_at = self._now_ms() + CHALLENGE_MS
+        random = secrets.token_bytes(_RANDOM_BYTES)
+        return self._seal(b"challenge" + public_key, random, expires_at), expires_at
 
     def open(self, public_key: bytes, challenge: bytes, signature: bytes) -> tuple[str, int]:
-        """A token and its expiry (ms) for an answered challenge.
+        """The token of an answered challenge and its expiry (ms), 15 minutes after the challenge.
 
-        Raises `Refused`: `BAD_CHALLENGE` for one not issued to this key, expired or used;
-        `BAD_SIGNATURE`; `TOO_MANY_CHALLENGES` when too many were answered within a minute.
+        Raises `Refused`: `BAD_CHALLENGE` for one not issued to this key or expired;
+        `BAD_SIGNATURE`.
         """
         expires_at = self._unseal(b"challenge" + public_key, challenge)
-        now = self._now_ms()
-        if expires_at is None or expires_at < now or challenge in self._answered:
+        if expires_at is None or expires_at < self._now_ms():
             raise Refused("BAD_CHALLENGE", "ask for a fresh challenge: POST /v1/challenges")
         digest = session_digest(self._chain, self._node_key, public_key, challenge, expires_at)
         if not is_valid(public_key, digest, signature):
             raise Refused("BAD_SIGNATURE", "the signature does not answer this challenge")
-        self._remember(challenge, expires_at, now)
-        token, ends_at = self._seal(b"token" + public_key, SESSION_MS)
+        ends_at = expires_at - CHALLENGE_MS + SESSION_MS
+        token = self._seal(b"token" + public_key, challenge[:_RANDOM_BYTES], ends_at)
         return (public_key + token).hex(), ends_at
 
     def key_of(self, token: str) -> bytes:
@@ -73,17 +72,9 @@ class Sessions:
             raise Refused("SESSION_EXPIRED", "open a new session")
         return public_key
 
-    def _remember(self, challenge: bytes, expires_at: int, now: int) -> None:
-        if len(self._answered) >= ANSWERED_MAX:
-            self._answered = {old: end for old, end in self._answered.items() if end >= now}
-            if len(self._answered) >= ANSWERED_MAX:
-                raise Refused("TOO_MANY_CHALLENGES", "too many sessions are being opened")
-        self._answered[challenge] = expires_at
-
-    def _seal(self, purpose: bytes, lifetime_ms: int) -> tuple[bytes, int]:
-        expires_at = self._now_ms() + lifetime_ms
-        content = secrets.token_bytes(_RANDOM_BYTES) + expires_at.to_bytes(_TIME_BYTES, "big")
-        return content + self._mac(purpose, content), expires_at
+    def _seal(self, purpose: bytes, random: bytes, expires_at: int) -> bytes:
+        content = random + expires_at.to_bytes(_TIME_BYTES, "big")
+        return content + self._mac(purpose, content)
 
     def _unseal(self, purpose: bytes, sealed: bytes) -> int | None:
         content, mac = sealed[:-_MAC_BYTES], sealed[-_MAC_BYTES:]
