@@ -3,7 +3,8 @@
 Two trees share the hash and its domain separation (a leaf, a binary node, a bucket and a 16-way
 node each start with a byte of their own, so none can pass for another):
 
-* the *list tree* of a block's transactions or receipts: binary, in the shape of RFC 6962;
+* the *list tree* of a block's transactions or receipts: binary, in the shape of RFC 6962, under a
+  root that commits to their number: otherwise a list of inner nodes would pass for that of leaves;
 * the *state tree*: 16-way and of fixed depth over buckets of hashed keys. A bucket is a list tree
   over its sorted 64-byte entries (key hash ‖ value hash) and commits to their number, so that two
   adjacent entries, an entry at the edge, or an empty bucket prove that a key is absent.
@@ -38,6 +39,7 @@ _LEAF = b"\x00"
 _PAIR = b"\x01"
 _BUCKET = b"\x02"
 _NODE = b"\x03"
+_LIST = b"\x04"
 
 _sha256 = hashlib.sha256
 
@@ -100,7 +102,7 @@ def bucket_root(entries: bytes) -> bytes:
     if len(entries) == ENTRY_BYTES:  # the usual case in a large tree, made fast
         root = _sha256(_LEAF + entries).digest()
     else:
-        root = merkle_root(entry_leaves(entries))
+        root = _top(entry_leaves(entries))
     length = len(entries) // ENTRY_BYTES
     return _sha256(_BUCKET + length.to_bytes(4, "big") + root).digest()
 
@@ -136,13 +138,11 @@ def empty_hashes(depth: int) -> tuple[bytes, ...]:
 
 
 def merkle_root(leaves: Sequence[bytes]) -> bytes:
-    """The root over leaf hashes (each sha256 of 0x00 ‖ data); `EMPTY_ROOT` for none."""
-    if not leaves:
-        return EMPTY_ROOT
-    level = list(leaves)
-    while len(level) > 1:
-        level = _pair_up(level)
-    return level[0]
+    """The root of a list of leaf hashes (each sha256 of 0x00 ‖ data); `EMPTY_ROOT` for none.
+
+    It commits to their number, so whoever has only the hashes knows that they are leaves.
+    """
+    return _list_root(len(leaves), _top(leaves)) if leaves else EMPTY_ROOT
 
 
 def merkle_path(leaves: Sequence[bytes], index: int) -> ListProof:
@@ -158,7 +158,7 @@ def merkle_path(leaves: Sequence[bytes], index: int) -> ListProof:
 
 
 def path_root(leaf: bytes, proof: ListProof) -> bytes:
-    """The root that `proof` leads to from a leaf hash; raises `Refused` `BAD_PROOF`."""
+    """The top node that `proof` leads to from a leaf hash; raises `Refused` `BAD_PROOF`."""
     if proof.index >= proof.length:
         raise Refused("BAD_PROOF", "the index is beyond the list")
     position, last, used, current = proof.index, proof.length - 1, 0, leaf
@@ -177,12 +177,21 @@ def path_root(leaf: bytes, proof: ListProof) -> bytes:
 
 
 def verify_path(root: bytes, leaf: bytes, proof: ListProof) -> None:
-    """Raise `Refused` `BAD_PROOF` unless the leaf hash is in the list tree of `root`.
-
-    The root does not commit to the length, so `proof.index` says only where on its path it is.
-    """
-    if path_root(leaf, proof) != root:
+    """Raise `Refused` `BAD_PROOF` unless the leaf hash stands at `proof.index` in this list."""
+    if _list_root(proof.length, path_root(leaf, proof)) != root:
         raise Refused("BAD_PROOF", "the path does not lead to the root")
+
+
+def _list_root(length: int, top: bytes) -> bytes:
+    return _sha256(_LIST + length.to_bytes(8, "big") + top).digest()
+
+
+def _top(leaves: Sequence[bytes]) -> bytes:
+    """The topmost node of the list tree over at least one leaf hash."""
+    level = list(leaves)
+    while len(level) > 1:
+        level = _pair_up(level)
+    return level[0]
 
 
 def _pair_up(level: list[bytes]) -> list[bytes]:

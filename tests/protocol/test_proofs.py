@@ -57,8 +57,29 @@ def test_root_of_nothing_is_the_empty_root() -> None:
 
 
 @given(leaf_lists)
-def test_root_has_the_shape_of_rfc_6962(leaves: list[bytes]) -> None:
-    assert merkle_root(leaves) == rfc6962_root(leaves)
+def test_root_is_the_length_and_a_tree_in_the_shape_of_rfc_6962(leaves: list[bytes]) -> None:
+    length = len(leaves).to_bytes(8, "big")
+    expected = hashlib.sha256(b"\x04" + length + rfc6962_root(leaves)).digest()
+    assert merkle_root(leaves) == expected
+
+
+@given(leaf_lists)
+def test_no_list_of_inner_nodes_has_the_root_of_its_leaves(leaves: list[bytes]) -> None:
+    level, root = leaves, merkle_root(leaves)
+    while len(level) > 1:
+        pairs = [level[at : at + 2] for at in range(0, len(level), 2)]
+        level = [rfc6962_root(pair) for pair in pairs]
+        assert merkle_root(level) != root
+
+
+@given(leaf_lists)
+def test_an_inner_node_does_not_pass_for_a_leaf(leaves: list[bytes]) -> None:
+    proof = merkle_path(leaves, 0)
+    if len(leaves) > 1:
+        inner = hashlib.sha256(b"\x01" + leaves[0] + leaves[1]).digest()
+        shorter = ListProof(0, (len(leaves) + 1) // 2, proof.path[1:])
+        with pytest.raises(Refused, match="BAD_PROOF"):
+            verify_path(merkle_root(leaves), inner, shorter)
 
 
 @given(leaf_lists)
