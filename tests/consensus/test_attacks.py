@@ -10,6 +10,7 @@ from node.consensus import events as e
 from node.protocol.encoding import sha256
 from node.protocol.messages import (
     ConsensusMessage,
+    Dissent,
     Prepare,
     PreparedProof,
     PrePrepare,
@@ -41,6 +42,27 @@ def test_inner_nodes_do_not_pass_for_the_transactions_of_a_block(attached: str) 
         message = sign_message(CHAIN, KEYS[0], claim)
     cluster.feed(1, e.MessageReceived(MEMBERS[0], message))
     assert blamed == ["BAD_PROPOSAL" if attached == "proposal" else "BAD_VIEW_CHANGE"]
+
+
+def test_a_restarted_node_survives_its_own_dissent() -> None:
+    """A dissent is not in the vote log, as it promises nothing: replayed, it betrays no twin."""
+    said: list[Dissent] = []
+    cluster = Cluster(4, trace=lambda _, effect: said.extend(_dissent(effect)))
+    cluster.nodes[2].execution = "differs"
+    cluster.submit(0, ["a"])
+    messages = [packet.message for packet in cluster.packets]
+    proposal = next(message for message in messages if isinstance(message, PrePrepare))
+    cluster.feed(2, e.MessageReceived(MEMBERS[0], proposal))
+    assert [dissent.signer for dissent in said] == [MEMBERS[2]]
+    cluster.crash(2)
+    cluster.start(2)
+    cluster.feed(2, e.MessageReceived(MEMBERS[3], said[0]))
+    assert not cluster.nodes[2].halted
+
+
+def _dissent(effect: e.Effect) -> list[Dissent]:
+    message = effect.message if isinstance(effect, e.Broadcast) else None
+    return [message] if isinstance(message, Dissent) else []
 
 
 def _blame(effect: e.Effect) -> list[str]:
