@@ -48,7 +48,7 @@ class _Card(msgspec.Struct):
     next: int
     in_flight: int = 0
     rewind: int | None = None
-    queued: bool = True
+    queued: bool = False
     stuck: bool = False
 
 
@@ -70,7 +70,9 @@ class Plan:
             self._add(purchase, booked)
         self._check_not_ahead(booked)
         self.found_booked = self.settled
-        self._ready = deque(range(len(self._cards)))
+        for card in self._cards:
+            card.queued = self._next_open(card) is not None
+        self._ready = deque(i for i, card in enumerate(self._cards) if card.queued)
 
     @property
     def done(self) -> bool:

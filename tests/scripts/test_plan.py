@@ -67,6 +67,10 @@ def test_a_finished_replay_has_only_zeros_left() -> None:
     assert plan.done
 
 
+def test_with_everything_booked_there_is_nothing_to_do() -> None:
+    assert Plan(make_log(("1", 100), ("2", 100)), {"1": 1, "2": 1}).done
+
+
 def test_a_card_that_is_ahead_of_the_log_is_another_logs() -> None:
     with pytest.raises(Misconfigured, match="OTHER_LOG"):
         Plan(LOG, {"1": 3})
