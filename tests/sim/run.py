@@ -234,9 +234,9 @@ class Simulation:
         nodes = [node for node in self._nodes if node.up]
         head = nodes[0].running.store.head.block_id
         return (
-            self._workload.settled
-            and all(node.running.store.head.block_id == head for node in nodes)
+            all(node.running.store.head.block_id == head for node in nodes)
             and not any(len(node.running.engine.mempool) for node in nodes)
+            and self._workload.settled
         )
 
     def _is_booked_by_all(self, identity: bytes) -> bool:
