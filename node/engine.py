@@ -148,7 +148,7 @@ class Engine:
             case Head(height):
                 self._follow(self._catch_up.on_head_hint(peer, height, self._now_ms))
             case Evidence():
-                self.evidence.offer(message)
+                self.evidence.offer(message, self._validators.members)
             case _:
                 self._consensus(consensus.MessageReceived(peer, message))
 
@@ -376,7 +376,7 @@ class Engine:
 
     def _report_evidence(self, first: ConsensusMessage, second: ConsensusMessage) -> None:
         item = Evidence(encode(first), encode(second))
-        if self.evidence.offer(item):
+        if self.evidence.offer(item, self._validators.members):
             self._emit(io.SendToAll(item))
             self._emit(io.Alarm("EQUIVOCATION", "a member contradicts itself: see /v1/evidence"))
 

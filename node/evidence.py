@@ -7,14 +7,17 @@ Nothing is punished automatically. The book is bounded and lives as long as the 
 
 from __future__ import annotations
 
-from node.consensus.votes import check_evidence
-from node.protocol.domain import Chain
-from node.protocol.encoding import encode
-from node.protocol.errors import PeerFault, Refused
-from node.protocol.messages import ConsensusMessage, Dissent, Evidence, decode_message
+from collections.abc import Collection
 
-EVIDENCE_MAX = 1_000
-EVIDENCE_PER_MEMBER_MAX = 100
+from node.consensus.votes import SignedVote, bare, check_evidence
+from node.protocol.domain import Chain
+from node.protocol.encoding import encode, sha256
+from node.protocol.errors import PeerFault, Refused
+from node.protocol.messages import Dissent, Evidence, decode_message
+from node.protocol.validators import VALIDATORS_MAX
+
+EVIDENCE_PER_MEMBER_MAX = 15
+EVIDENCE_MAX = EVIDENCE_PER_MEMBER_MAX * VALIDATORS_MAX
 DISSENT_HEIGHTS_MAX = 1_000
 
 
@@ -47,14 +50,23 @@ class EvidenceBook:
         """How many members have evidence against them."""
         return len(self._per_member)
 
-    def offer(self, item: Evidence) -> bool:
-        """Keep an item that is new and true; whether it was."""
-        key = encode(sorted((item.first, item.second)))
-        if key in self._items or len(self._items) >= EVIDENCE_MAX:
+    def offer(self, item: Evidence, members: Collection[bytes]) -> bool:
+        """Keep an item that is new, true and about one of `members`; whether it was.
+
+        Anybody may sign contradictions with keys of its own: those would crowd out the true ones.
+        What the signatures do not cover is left out, or one contradiction would make many items.
+        """
+        if len(self._items) >= EVIDENCE_MAX:
             return False
         try:
             first, second = decode_message(item.first), decode_message(item.second)
-            if not isinstance(first, ConsensusMessage) or not isinstance(second, ConsensusMessage):
+            if not isinstance(first, SignedVote) or not isinstance(second, SignedVote):
+                return False
+            if first.signer not in members:
+                return False
+            kept = Evidence(*sorted((encode(bare(first)), encode(bare(second)))))
+            key = sha256(encode(kept))
+            if key in self._items:
                 return False
             member = check_evidence(self._chain, first, second)
         except (Refused, PeerFault):
@@ -63,5 +75,5 @@ class EvidenceBook:
         if count >= EVIDENCE_PER_MEMBER_MAX:
             return False
         self._per_member[member] = count + 1
-        self._items[key] = item
+        self._items[key] = kept
         return True
