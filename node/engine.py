@@ -163,6 +163,8 @@ class Engine:
         self, items: Sequence[tuple[bytes, Verdict]], origin: bytes | None, request: int
     ) -> None:
         results, fresh = self._intake.take(items, origin is None, self._now_ms)
+        if origin is not None and (fault := self._intake.fault(items)) is not None:
+            self._emit(io.PunishPeer(origin, fault))
         if fresh and origin is None:
             # Everybody is connected with everybody: who got it from a client tells all, once.
             self._emit(io.Gossip(tuple([(c.content_hash, c.transaction.raw) for c in fresh])))

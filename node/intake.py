@@ -11,12 +11,12 @@ from typing import Protocol
 
 from contracts.kernel.registry import Contract, roles_of
 from contracts.kernel.state import Reader
-from node.admission import Candidate, Verdict, admit
+from node.admission import SEAL_CODES, Candidate, Verdict, admit
 from node.bodies import Bodies
 from node.mempool import Mempool
 from node.outputs import SubmitResult
 from node.protocol.domain import Chain
-from node.protocol.errors import Refused
+from node.protocol.errors import PeerFault, Refused
 from node.protocol.transaction import sender_of
 
 STRANGER = ("UNAUTHORIZED", "the sender's key is not registered on this chain")
@@ -69,6 +69,17 @@ class Intake:
             if added is not None:
                 fresh.append(added)
         return results, fresh
+
+    @staticmethod
+    def fault(items: Sequence[tuple[bytes, Verdict]]) -> PeerFault | None:
+        """What a peer did wrong in sending these: honest ones pass on only what they examined.
+
+        Whether a seal opens depends on the keys that a node holds, and is nobody's fault.
+        """
+        for _, verdict in items:
+            if verdict.code and verdict.code not in SEAL_CODES:
+                return PeerFault("BAD_TRANSACTION", f"{verdict.code}: {verdict.message}")
+        return None
 
     def _take_one(
         self, raw: bytes, verdict: Verdict, from_client: bool, now_ms: int

@@ -368,3 +368,22 @@ def test_an_expired_transaction_leaves_the_pool_and_is_never_ordered() -> None:
     cluster.down = set()
     cluster.pass_time(20_000)
     assert all(node.core.store.find(late.id) is None for node in cluster.nodes.values())
+
+
+def test_a_peer_that_sends_forged_transactions_is_cut_off() -> None:
+    """They cost a verification each: a flood of them would keep honest ones from being examined."""
+    cluster = Cluster()
+    node, peer = cluster.nodes["node0"], key_of("node3").public_key
+    forged = filing().raw[:-64] + bytes(64)
+    cluster.feed("node0", cluster.examined((filing().raw, forged), peer))
+    assert [fault.code for fault in node.punished] == ["BAD_TRANSACTION"]
+    assert len(node.core.engine.mempool) + node.height > 0
+
+
+def test_a_stranger_or_a_late_transaction_is_not_the_peer_s_fault() -> None:
+    cluster = Cluster()
+    peer = key_of("node3").public_key
+    late = transaction("gym", Call("kernel", "enrol", {}), valid_until=START_MS - 1)
+    strange = transaction("stranger", Call("kernel", "enrol", {}))
+    cluster.feed("node0", cluster.examined((late.raw, strange.raw), peer))
+    assert cluster.nodes["node0"].punished == []
