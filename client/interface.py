@@ -23,10 +23,21 @@ KeyLookup = Callable[[str], str]
 """The public key in hex of a name that stands after an @."""
 
 
+class RestsOn(NamedTuple):
+    """The record that a query shows: its table, the argument that is its key, and figures.
+
+    Each figure of `sums` is the sum of fields of the record, some with a minus before their name.
+    """
+
+    table: str
+    key: str
+    sums: Mapping[str, Sequence[str]]
+
+
 class Operation(NamedTuple):
     """An action or a query of a contract.
 
-    A query may rest on one record: (its table, the argument that is its key).
+    A query may rest on one record.
     """
 
     contract: str
@@ -36,7 +47,7 @@ class Operation(NamedTuple):
     roles: tuple[str, ...]
     sealed: bool
     ticket: bool
-    rests_on: tuple[str, str] | None
+    rests_on: RestsOn | None
 
 
 def find(interface: Schema, kind: str, contract: str, name: str) -> Operation:
@@ -54,7 +65,7 @@ def find(interface: Schema, kind: str, contract: str, name: str) -> Operation:
         tuple(found.get("roles", ())),
         bool(found.get("sealed", False)),
         bool(found.get("ticket", False)),
-        (rests_on["table"], rests_on["key"]) if rests_on else None,
+        RestsOn(**rests_on) if rests_on else None,
     )
 
 
@@ -148,6 +159,16 @@ def read_record(interface: Schema, contract: str, table: str, value: bytes) -> d
     if not isinstance(record, dict):
         raise Refused("BAD_SHAPE", f"the record is none of {contract}/{table}")
     return record
+
+
+def sums_of(sums: Mapping[str, Sequence[str]], record: Mapping[str, Any]) -> dict[str, str]:
+    """The figures of `RestsOn.sums`, from the JSON form of a record."""
+    return {name: str(sum(_signed(term, record) for term in terms)) for name, terms in sums.items()}
+
+
+def _signed(term: str, record: Mapping[str, Any]) -> int:
+    amount = int(record[term.removeprefix("-")])
+    return -amount if term.startswith("-") else amount
 
 
 def _name_fields(schema: Schema, value: Value) -> Any:

@@ -17,7 +17,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from client.errors import Unproven
-from node.protocol.block import BlockHeader, CommitCertificate, check_certificate
+from node.protocol.block import BlockHeader, CommitCertificate, Receipt, check_certificate
 from node.protocol.encoding import Codec
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.genesis import Genesis
@@ -32,10 +32,13 @@ from node.protocol.validators import ValidatorSet
 
 HEADER_BYTES_MAX = 4 * 1024
 CERTIFICATE_BYTES_MAX = 16 * 1024
+RECEIPT_BYTES_MAX = 8 << 20
 TRUST_BYTES_MAX = 4 << 20
+SALT_BYTES = 32
 
 _header_codec: Codec[BlockHeader] = Codec(BlockHeader, HEADER_BYTES_MAX)
 _certificate_codec: Codec[CommitCertificate] = Codec(CommitCertificate, CERTIFICATE_BYTES_MAX)
+_receipt_codec: Codec[Receipt] = Codec(Receipt, RECEIPT_BYTES_MAX)
 
 
 class VerifiedHead(NamedTuple):
@@ -185,10 +188,20 @@ def decode_certificate(raw: bytes) -> CommitCertificate:
         raise Unproven("BAD_CERTIFICATE", f"{refusal.code}: {refusal.message}") from None
 
 
+def decode_receipt(raw: bytes) -> Receipt:
+    """A receipt from canonical bytes; raises `Unproven`."""
+    try:
+        return _receipt_codec.decode(raw)
+    except Refused as refusal:
+        raise Unproven("BAD_RECEIPT", f"{refusal.code}: {refusal.message}") from None
+
+
 def check_state(
     header: BlockHeader, table: str, key: bytes, value: bytes | None, proof: bytes, salt: bytes
 ) -> None:
     """Raise `Unproven` unless the state after `header` holds exactly this (None: nothing)."""
+    if len(salt) not in (0, SALT_BYTES):
+        raise Unproven("BAD_PROOF", f"a salt has {SALT_BYTES} bytes, or none")
     try:
         decoded = state_proof_codec.decode(proof)
         verify_state_proof(header.state_root, table, key, value, decoded, salt)

@@ -1,32 +1,33 @@
 """Answers of nodes, checked against the genesis file: headers by their seals, records by proof.
 
 A node that answers with something unproved gets an `Unproven` raised against it, never a fallback:
-whoever asks here wants to know.
+whoever asks here wants to know. Nothing that a node merely says is returned from here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+import asyncio
+from typing import NamedTuple, Protocol
 
 from client.connection import Answer, Request
-from client.errors import Unproven, Unreachable
+from client.errors import Unproven
 from client.light import (
     LightClient,
     check_receipt,
     check_state,
     decode_certificate,
     decode_header,
+    decode_receipt,
 )
-from client.outcomes import Json
-from node.protocol.block import BlockHeader, public_receipt_hash
+from node.protocol.block import BlockHeader, Receipt, public_receipt_hash, receipt_hash
 from node.protocol.errors import Refused
 from node.protocol.json_view import bytes_from_json, integer_from_json
 from node.protocol.keys import PUBLIC_KEY_BYTES, PrivateKey
 from node.protocol.messages import CertifiedHeader
 from node.protocol.validators import ValidatorSet
 
-STEADY_ATTEMPTS_MAX = 5
+STALE_RETRIES = 5
+STALE_PAUSE_SECONDS = 0.2
 
 
 class ProvenRecord(NamedTuple):
@@ -37,6 +38,17 @@ class ProvenRecord(NamedTuple):
     time_ms: int
     block_id: bytes
     url: str
+
+
+class ProvenReceipt(NamedTuple):
+    """A verified outcome in the block of `header`; `receipt` is None where only `code` is proved.
+
+    The whole receipt is for those alone who may read all of it.
+    """
+
+    code: str
+    receipt: Receipt | None
+    header: BlockHeader
 
 
 class Asker(Protocol):
@@ -79,7 +91,25 @@ class VerifiedReader:
         viewer: PrivateKey | None = None,
         url: str | None = None,
     ) -> ProvenRecord:
-        """One record of the current state, or the proof that there is none."""
+        """One record of the current state, or the proof that there is none.
+
+        Current means: not older than what was verified before. Raises `Unproven` `STALE`.
+        """
+        known = self._light.head.height
+        proven = await self._record(contract, table, key, viewer, url)
+        for _ in range(STALE_RETRIES):
+            if proven.height >= known:
+                return proven
+            await asyncio.sleep(STALE_PAUSE_SECONDS)  # a node may lag behind another for a moment
+            proven = await self._record(contract, table, key, viewer, url)
+        if proven.height >= known:
+            return proven
+        message = f"{proven.url} shows the state of block {proven.height}, but {known} is final"
+        raise Unproven("STALE", message)
+
+    async def _record(
+        self, contract: str, table: str, key: bytes, viewer: PrivateKey | None, url: str | None
+    ) -> ProvenRecord:
         path = f"/v1/state/{contract}/{table}/{key.hex()}"
         answer = await self._asker.ask(Request("GET", path, {"prove": "true"}), viewer, url)
         proof, given = answer.body.get("proof"), answer.body.get("value")
@@ -92,49 +122,25 @@ class VerifiedReader:
         block_id = header.id(self._light.chain)
         return ProvenRecord(value, header.height, header.time_ms, block_id, answer.url)
 
-    async def receipt(self, transaction_id: bytes) -> BlockHeader:
-        """The header of the block that holds this transaction with the code that the node says."""
+    async def receipt(
+        self, transaction_id: bytes, viewer: PrivateKey | None = None
+    ) -> ProvenReceipt:
+        """What became of a final transaction: its code, and all else that `viewer` may read."""
         path = f"/v1/transactions/{transaction_id.hex()}"
-        answer = await self._asker.ask(Request("GET", path, {"prove": "true"}))
-        proof, receipt = answer.body.get("proof"), answer.body.get("receipt")
-        if not isinstance(proof, dict) or not isinstance(receipt, dict):
-            raise Unproven("NO_PROOF", f"{answer.url} gave no proof; is the transaction final?")
-        header = (await self.certified(proof, answer.url)).header
-        private = _bytes(proof.get("private_hash"), answer.url)
-        leaf = public_receipt_hash(transaction_id, str(receipt.get("code")), private)
-        check_receipt(header, leaf, _bytes(proof.get("receipt_path"), answer.url))
-        return header
-
-    async def query(
-        self,
-        contract: str,
-        name: str,
-        args: Json,
-        *,
-        table: str,
-        key: bytes,
-        read: Callable[[bytes], Json],
-        viewer: PrivateKey | None = None,
-    ) -> tuple[Json | None, ProvenRecord]:
-        """A query's result with the proved record that it shows, both of one height.
-
-        `read` names a record's fields; each simple field that result and record share must be
-        equal. The result is None where the record is proved absent.
-        """
-        path = f"/v1/contracts/{contract}/queries/{name}"
-        for _ in range(STEADY_ATTEMPTS_MAX):
-            proven = await self.record(contract, table, key, viewer)
-            if proven.value is None:
-                return None, proven
-            answer = await self._asker.ask(Request("POST", path, body=args), viewer, proven.url)
-            if answer.body.get("height") != str(proven.height):
-                continue  # a block came in between
-            result = answer.body.get("result")
-            if not isinstance(result, dict):
-                raise Unproven("WRONG_RESULT", f"{answer.url} gave no result")
-            _check_agree(result, read(proven.value), answer.url)
-            return result, proven
-        raise Unreachable("STATE_MOVED", "blocks came too fast to compare; ask again")
+        answer = await self._asker.ask(Request("GET", path, {"prove": "true"}), viewer)
+        url, shown, proof = answer.url, answer.body.get("receipt"), answer.body.get("proof")
+        if not isinstance(proof, dict) or not isinstance(shown, dict):
+            raise Unproven("NO_PROOF", f"{url} gave no proof; is the transaction final?")
+        header = (await self.certified(proof, url)).header
+        receipt, code = None, str(shown.get("code"))
+        leaf = public_receipt_hash(transaction_id, code, _bytes(proof.get("private_hash"), url))
+        if proof.get("receipt") is not None:
+            receipt = decode_receipt(_bytes(proof["receipt"], url))
+            code, leaf = receipt.code, receipt_hash(receipt, _bytes(proof.get("salt"), url))
+            if receipt.transaction_id != transaction_id:
+                raise Unproven("OTHER_RECEIPT", f"{url} answered for another transaction")
+        check_receipt(header, leaf, _bytes(proof.get("receipt_path"), url))
+        return ProvenReceipt(code, receipt, header)
 
     async def certified(self, canonical: object, url: str) -> CertifiedHeader:
         """The block in `{"header": hex, "certificate": hex}` as the node at `url` gave it."""
@@ -158,13 +164,6 @@ class VerifiedReader:
         except (KeyError, TypeError, Refused):
             raise Unproven("BAD_VALIDATORS", f"{url} gave no validator set") from None
         self._light.learn(header, ValidatorSet(members, more_than))
-
-
-def _check_agree(result: Json, record: Json, url: str) -> None:
-    for field, value in record.items():
-        shown: Any = result.get(field, value)
-        if not isinstance(value, list | dict) and shown != value:
-            raise Unproven("WRONG_RESULT", f"{url} says that {field} is {shown}, it is {value}")
 
 
 def _bytes(given: object, url: str) -> bytes:

@@ -23,6 +23,7 @@ from client.interface import (
     find,
     operations,
     read_record,
+    sums_of,
     ticket_terms,
     without_ticket,
 )
@@ -272,34 +273,23 @@ async def _verified(
             "NOT_PROVABLE",
             f"{operation.contract} {operation.name} shows more than one record; --verify cannot",
         )
-    table, key_field = operation.rests_on
+    table, key_field, sums = operation.rests_on
     key = values.get(key_field)
     if not isinstance(key, bytes):
         raise Misconfigured("USAGE", f"--verify needs --{key_field}")
-    interface = session.folder.interface
-
-    def read(value: bytes) -> dict[str, Any]:
-        return read_record(interface, operation.contract, table, value)
-
-    result, proven = await api.verified.query(
-        operation.contract,
-        operation.name,
-        to_json(values),
-        table=table,
-        key=key,
-        read=read,
-        viewer=viewer,
-    )
+    proven = await api.verified.record(operation.contract, table, key, viewer)
     proof = {
         "height": str(proven.height),
         "time": time_to_json(proven.time_ms),
         "block_id": proven.block_id.hex(),
         "table": f"{operation.contract}/{table}",
         "key": key.hex(),
-        "record": None if proven.value is None else read(proven.value),
     }
-    if result is None:
+    if proven.value is None:
         raise NotFound("NOT_FOUND", f"proved absent at height {proven.height}", proof=proof)
+    record = read_record(session.folder.interface, operation.contract, table, proven.value)
+    # Only what the record says: the answer of a query would be the node's word.
+    result = {key_field: key.hex(), **record, **sums_of(sums, record)}
     if session.out.for_people:
         session.out.record(result)
         session.out.note(f"verified against genesis: block {proven.height} of {proof['time']}")

@@ -11,12 +11,13 @@ from client.cli.calls import TIMEOUT_DEFAULT, TimeoutOption, print_outcome
 from client.cli.session import Session, command
 from client.errors import ClientError, NoQuorum, NotFound, Unreachable
 from client.local import LocalNetwork, State
-from client.outcomes import failed_checks
+from client.outcomes import Outcome, failed_checks, parse_outcome
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import bytes_from_json, time_to_json, to_json
 
 if TYPE_CHECKING:
     from client.node_api import NodeApi
+    from client.verified import ProvenReceipt
     from node.protocol.keys import PrivateKey
     from node.protocol.transaction import Call, SealedCall, Transaction
 
@@ -130,8 +131,9 @@ async def get(
         if outcome.status == "unknown":
             raise NotFound("NOT_FOUND", f"no node knows {identity}")
         if verify:
-            header = await api.verified.receipt(transaction_id)
-            session.out.note(f"verified against genesis: block {header.height}")
+            proven = await api.verified.receipt(transaction_id, viewer)
+            outcome = _proven_outcome(identity, proven)
+            session.out.note(f"verified against genesis: block {proven.header.height}")
     print_outcome(session, outcome)
 
 
@@ -175,6 +177,27 @@ async def decode(
     if session.out.for_people:
         view = {**view, "calls": [_readable(one) for one in view.get("calls", [])]}
     session.out.record(view)
+
+
+def _proven_outcome(identity: str, proven: ProvenReceipt) -> Outcome:
+    """What is proved of a transaction, without anything that a node merely says."""
+    receipt: dict[str, Any] = {"code": proven.code}
+    if proven.receipt is not None:
+        events = proven.receipt.events
+        receipt["details"] = to_json(proven.receipt.details)
+        receipt["events"] = [
+            {"contract": one.contract, "name": one.name, "data": to_json(one.data)}
+            for one in events
+        ]
+    body = {
+        "id": identity,
+        "status": "committed" if proven.code == "OK" else "failed",
+        "height": str(proven.header.height),
+        "time": time_to_json(proven.header.time_ms),
+        "receipt": receipt,
+        "verified": True,
+    }
+    return parse_outcome(identity, body)
 
 
 def _readable(call: dict[str, Any]) -> dict[str, Any]:

@@ -26,13 +26,15 @@ class Action:
 class Query:
     """Something that only reads; it sees what its viewer may see.
 
-    `rests_on` names the record that the answer shows, and the argument that is its key: by them a
-    client checks the answer against a proof.
+    `rests_on` names the record that the answer shows, and the argument that is its key, so that a
+    client can have the record proved instead of believing the answer; `sums` then gives it the
+    figures that are sums of the record's fields, some with a minus before their name.
     """
 
     args: type[Args]
     run: Callable[[View, Any], Details]
     rests_on: tuple[Table[Any], str] | None = None
+    sums: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _no_violations(_: Changes) -> list[str]:

@@ -50,7 +50,8 @@ def _rests_on(query: Query) -> Schema:
     if query.rests_on is None:
         return {}
     table, key = query.rests_on
-    return {"rests_on": {"table": table.name.partition("/")[2], "key": key}}
+    sums = {name: list(terms) for name, terms in query.sums.items()}
+    return {"rests_on": {"table": table.name.partition("/")[2], "key": key, "sums": sums}}
 
 
 def _doc(function: Callable[..., object]) -> str:

@@ -144,9 +144,13 @@ def walk(state: State, table: Any, prefix: bytes = b"") -> Any:
         after = page[-1][0]
 
 
+ACCOUNT_SUMS = {
+    "balance": ("credits_posted", "-debits_posted"),
+    "available": ("credits_posted", "-debits_posted", "-debits_pending"),
+}
 QUERIES = {
     "identity": Query(IdentityQuery, identity, (IDENTITIES, "public_key")),
-    "account": Query(AccountQuery, account, (ACCOUNTS, "account")),
+    "account": Query(AccountQuery, account, (ACCOUNTS, "account"), ACCOUNT_SUMS),
     "balance": Query(BalanceQuery, balance),
     "assets": Query(PageQuery, assets),
     "validators": Query(NoArgs, validators),

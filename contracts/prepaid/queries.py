@@ -180,8 +180,13 @@ def _card_view(card_id: bytes, found: Card) -> Details:
     }
 
 
+CARD_SUMS = {
+    "remaining": ("initial", "topped_up", "-consumed", "-cancelled"),
+    "held": ("earned", "-paid_out"),
+    "owed": ("paid", "-earned", "-refunded"),
+}
 QUERIES = {
-    "card": Query(CardQuery, card, (CARDS, "card")),
+    "card": Query(CardQuery, card, (CARDS, "card"), CARD_SUMS),
     "statement": Query(StatementQuery, statement),
     "merchant": Query(MerchantQuery, merchant, (MERCHANTS, "merchant")),
     "cards": Query(CardsQuery, cards),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from client.outcomes import parse_outcome
 from node.http.server import HttpServer
 from tests.client.command import Groat, free_port, genesis_with_interface, write_network
 from tests.http.support import CARD, HOLDER, Service, Verdict, World
@@ -151,13 +152,31 @@ def test_queries_need_the_right_key_and_can_be_verified(live: LiveNode, groat: G
     assert groat(*card, "--key", "holder").json["result"]["remaining"] == "10000"
     verified = groat(*card, "--key", "holder", "--verify")
     assert verified.code == 0
-    assert verified.json["proof"]["record"]["paid"] == "10000"
+    assert verified.json["result"]["paid"] == verified.json["result"]["remaining"] == "10000"
     assert verified.json["proof"]["height"] == verified.json["height"] == "3"
     absent = groat("query", "prepaid", "card", "--card", "00" * 16, "--key", "holder", "--verify")
     assert (absent.code, absent.err.split(":")[0]) == (3, "NOT_FOUND")
     assert "proved absent" in absent.err
     statement = groat("query", "prepaid", "statement", *CARD_WORDS, "--key", "holder")
     assert "OPEN" in statement.out
+
+
+def test_what_a_node_merely_says_is_not_shown_as_verified(
+    live: LiveNode, groat: Groat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = groat(*CONSUME, "--amt", "99999", "--seq", "1").json["id"]
+
+    async def lie(*_: Any, **__: Any) -> Any:
+        result = {"remaining": "1000000", "code": "OK"}
+        return parse_outcome(failed, {"status": "committed", "receipt": {"code": "OK"}, **result})
+
+    monkeypatch.setattr("client.node_api.NodeApi.outcome", lie)
+    monkeypatch.setattr("client.node_api.NodeApi.query", lie)
+    proven = groat("tx", "get", failed, "--verify", "--key", "holder", "-o", "json").json
+    assert (proven["status"], proven["receipt"]["code"]) == ("failed", "INSUFFICIENT")
+    assert proven["receipt"]["details"] == {"remaining": "10000"}
+    words = ("query", "prepaid", "card", *CARD_WORDS, "-o", "json", "--key", "holder", "--verify")
+    assert groat(*words).json["result"]["remaining"] == "10000"
 
 
 def test_what_was_verified_is_kept(live: LiveNode, groat: Groat, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from client.connection import Request
 from client.errors import NotFound, Unproven
-from client.interface import read_record
+from client.interface import find, read_record, sums_of
 from client.node_api import NodeApi
 from tests.client.support import Node, connect, serve_handler
 from tests.http.support import CARD, HOLDER, World
@@ -43,23 +43,50 @@ async def test_a_record_and_its_absence_are_proved(shop: World, api: NodeApi) ->
     assert public.value is not None
 
 
-async def test_a_query_is_checked_against_its_record(shop: World, api: NodeApi) -> None:
+async def test_the_figures_of_a_query_follow_from_its_proved_record(
+    shop: World, api: NodeApi
+) -> None:
+    shop.commit(shop.consume(1, 300))
     interface = dict(shop.query.records.interface)
-
-    def read(value: bytes) -> dict[str, Any]:
-        return read_record(interface, "prepaid", "cards", value)
-
-    args: dict[str, Any] = {"table": "cards", "key": CARD, "read": read, "viewer": HOLDER}
-    result, proven = await api.verified.query("prepaid", "card", {"card": CARD.hex()}, **args)
-    assert result is not None
-    assert result["remaining"] == "10000"
-    assert proven.height == 3
+    rests_on = find(interface, "queries", "prepaid", "card").rests_on
+    assert rests_on is not None
+    proven = await api.verified.record("prepaid", rests_on.table, CARD, HOLDER)
+    assert proven.value is not None
+    record = read_record(interface, "prepaid", rests_on.table, proven.value)
+    shown = (await api.query("prepaid", "card", {"card": CARD.hex()}, HOLDER))["result"]
+    figures = sums_of(rests_on.sums, record)
+    assert figures == {name: shown[name] for name in ("remaining", "held", "owed")}
+    assert figures["remaining"] == "9700"
 
 
 async def test_a_receipt_is_proved(shop: World, node: Node, api: NodeApi) -> None:
     transaction = shop.consume(1)
     shop.commit(transaction)
-    assert (await api.verified.receipt(transaction.id)).height == 4
+    proven = await api.verified.receipt(transaction.id)
+    assert (proven.code, proven.receipt, proven.header.height) == ("OK", None, 4)
+    proven = await api.verified.receipt(transaction.id, HOLDER)
+    assert proven.receipt is not None
+    assert proven.receipt.details == {"remaining": 9_000}
+
+
+async def test_an_older_state_than_known_is_not_believed(
+    shop: World, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("client.verified.STALE_PAUSE_SECONDS", 0)
+    async with connect(shop, [node.url]) as honest:
+        path = "/v1/state/prepaid/classes/" + b"gym".hex()
+        old = await honest.get(path, prove="true")
+
+    async def replay(request: web.Request) -> web.Response:
+        return web.json_response(old)
+
+    async with serve_handler(replay) as liar, connect(shop, [node.url, liar]) as api:
+        assert (await api.verified.record("prepaid", "classes", b"gym", url=liar)).height == 3
+        shop.commit(shop.consume(1))
+        assert (await api.verified.header("latest", node.url)).height == 4
+        with pytest.raises(Unproven) as error:
+            await api.verified.record("prepaid", "classes", b"gym", url=liar)
+    assert error.value.code == "STALE"
 
 
 Forge = Callable[[dict[str, Any]], None]
@@ -104,8 +131,13 @@ def _cut_path(body: dict[str, Any]) -> None:
     body["proof"]["path"] = body["proof"]["path"][:-2]
 
 
+def _long_salt(body: dict[str, Any]) -> None:
+    body["proof"]["salt"] = "00" * 256
+
+
 @pytest.mark.parametrize(
-    "forge", [_wrong_value, _nothing_there, _other_root, _no_proof, _garbage, _cut_path]
+    "forge",
+    [_wrong_value, _nothing_there, _other_root, _no_proof, _garbage, _cut_path, _long_salt],
 )
 async def test_a_forged_record_is_not_believed(shop: World, node: Node, forge: Forge) -> None:
     handler = await _forging(node, forge)
