@@ -7,7 +7,7 @@ Bounded by what the proposals of one height can name. It executes and decides no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import msgspec
 
@@ -54,6 +54,11 @@ class Bodies:
     def waiting(self) -> Waiting | None:
         """The proposal that waits for transactions, if any."""
         return self._waiting
+
+    @property
+    def missing(self) -> Set[bytes]:
+        """The content hashes that the waiting proposal lacks."""
+        return self._waiting.missing if self._waiting is not None else frozenset()
 
     def find(self, content_hash: bytes) -> Candidate | None:
         """The candidate with this hash, wherever it is kept."""

@@ -33,6 +33,7 @@ from node.verifier import EXAMINE_BATCH_MAX, Verifier
 
 TICK_S = 1.0
 INBOX_MAX = 10_000
+PEER_INBOX_MAX = 64
 SUBMIT_TIMEOUT_S = 30.0
 ACCEPTED_CODES = frozenset({"PENDING", "KNOWN", "COMMITTED"})
 ROOM_CODES = frozenset({"MEMPOOL_FULL", "SENDER_LIMIT"})
@@ -69,9 +70,10 @@ class Driver:
         self._verifier = verifier
         self._observer: Observer | None = None
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
+        self._rooms: dict[bytes, asyncio.Semaphore] = {}
         self._examine = ExaminationQueue()
         self._examine_ready = asyncio.Event()
-        self._examining: set[bytes] = set()
+        self._examining: dict[bytes, bool] = {}
         self._requests: dict[int, asyncio.Future[tuple[io.SubmitResult, ...]]] = {}
         self._partial: dict[int, tuple[int, list[io.SubmitResult]]] = {}
         self._last_request = 0
@@ -114,6 +116,8 @@ class Driver:
             if event is None:
                 return
             await self._perform_all(self._engine.handle(event, now_ms()))
+            if isinstance(event, io.PeerMessage):
+                self._rooms[event.peer].release()
 
     def stop(self) -> None:
         """End `run` after the inputs that wait already."""
@@ -131,10 +135,14 @@ class Driver:
         self._feed(io.PeerDisconnected(peer))
 
     async def on_message(self, peer: bytes, message: Message) -> None:
-        """A decoded message; waiting here slows that one peer down, and nobody else."""
+        """A decoded message; waiting here slows that one peer down, and nobody else.
+
+        A proposal may cost dozens of signature checks: only a few messages of each peer wait.
+        """
         if isinstance(message, Transactions):
             self._queue_examination(message.raws, peer, 0)
         else:
+            await self._rooms.setdefault(peer, asyncio.Semaphore(PEER_INBOX_MAX)).acquire()
             await self._inbox.put(io.PeerMessage(peer, message))
 
     async def submit(self, raws: Sequence[bytes]) -> tuple[io.SubmitResult, ...]:
@@ -168,17 +176,20 @@ class Driver:
     # ---- examination
 
     def _queue_examination(self, raws: Sequence[bytes], origin: bytes | None, request: int) -> None:
-        lane = self._examine.peers if request == 0 else self._examine.clients
+        lane, wanted = self._examine.clients, self._engine.wanted
         for raw in raws:
             if request == 0:
                 # Gossip brings most transactions several times. The hash covers the signature
                 # too, so a forged twin of a known body is not taken for the known one.
                 content_hash = sha256(b"\x00" + raw)
-                if content_hash in self._examining or content_hash in self._engine.mempool:
+                urgent = content_hash in wanted
+                known = self._examining.get(content_hash)
+                if content_hash in self._engine.mempool or known or known is urgent:
                     continue
+                lane = self._examine.wanted if urgent else self._examine.peers
                 if not lane.has_room((raw,)):
-                    break
-                self._examining.add(content_hash)
+                    continue
+                self._examining[content_hash] = urgent
             lane.add(Unexamined(raw, origin, request))
         self._examine_ready.set()
 
@@ -192,7 +203,7 @@ class Driver:
                 for (raw, origin, request), verdict in zip(batch, verdicts, strict=True):
                     groups.setdefault((origin, request), []).append((raw, verdict))
                     if request == 0:
-                        self._examining.discard(sha256(b"\x00" + raw))
+                        self._examining.pop(sha256(b"\x00" + raw), None)
                 for (origin, request), items in groups.items():
                     await self._inbox.put(io.Examined(tuple(items), origin, request))
 

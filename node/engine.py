@@ -8,7 +8,7 @@ the order of the stages. The driver runs it in a node, the simulator in a cluste
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import assert_never
 
 from contracts.kernel.registry import Contract
@@ -358,6 +358,11 @@ class Engine:
         del self._peers[peer]
         self._peers[peer] = None
         return peer
+
+    @property
+    def wanted(self) -> Set[bytes]:
+        """Content hashes of transactions without which the open proposal cannot be executed."""
+        return self._bodies.missing
 
     @property
     def view(self) -> int:

@@ -1,8 +1,8 @@
 """What waits to be examined: raw transactions before the verifier, bounded in number and bytes.
 
-Clients and peers have a lane each and are served half and half, so that no flood of clients can
-keep the transactions of a proposal from being examined. A transaction may be 64 KiB: a number
-alone would allow more than a gigabyte. Nothing is checked here.
+What the open proposal lacks goes first, so that no flood keeps it from being executed; clients and
+other transactions of peers have a lane each and are served half and half. A transaction may be
+64 KiB: a number alone would allow more than a gigabyte. Nothing is checked here.
 """
 
 from __future__ import annotations
@@ -53,14 +53,17 @@ class Lane:
 
 
 class ExaminationQueue:
-    """The two lanes."""
+    """The three lanes."""
 
     def __init__(self) -> None:
+        self.wanted = Lane()
         self.clients = Lane()
         self.peers = Lane()
 
     def take(self, count_max: int) -> list[Unexamined]:
-        """Remove and return up to `count_max`, half of each lane while both have them."""
-        half = max(count_max // 2, count_max - len(self.clients))
-        taken = self.peers.take(min(len(self.peers), half))
-        return taken + self.clients.take(min(len(self.clients), count_max - len(taken)))
+        """Remove and return up to `count_max`: what is wanted, then half of each other lane."""
+        first = self.wanted.take(min(len(self.wanted), count_max))
+        room = count_max - len(first)
+        half = max(room // 2, room - len(self.clients))
+        first += self.peers.take(min(len(self.peers), half))
+        return first + self.clients.take(min(len(self.clients), count_max - len(first)))

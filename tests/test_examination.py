@@ -48,3 +48,12 @@ def test_a_flood_of_clients_leaves_half_of_each_batch_to_peers() -> None:
     assert raws(queue.take(8)) == [b"p"] * 4 + [b"c"] * 4
     assert raws(queue.take(8)) == [b"p"] * 5
     assert queue.take(8) == []
+
+
+def test_what_a_proposal_lacks_goes_first() -> None:
+    queue = ExaminationQueue()
+    filled(queue.clients, *[b"c"] * 3)
+    filled(queue.peers, *[b"p"] * 3)
+    filled(queue.wanted, b"w", b"w")
+    assert raws(queue.take(4)) == [b"w", b"w", b"p", b"c"]
+    assert raws(queue.take(4)) == [b"p", b"p", b"c", b"c"]
