@@ -74,7 +74,7 @@ def execute(
     state = State(overlay)
     try:
         context = _admit(state, block, sender, transaction_id, verify_ticket)
-        details = _run_calls(contracts, context, calls)
+        details, announced = _run_calls(contracts, context, calls)
     except Rejected as rejected:
         return Result(rejected.code, rejected.details, (), (sender.hex(),))
     changes = state.changes()
@@ -83,7 +83,9 @@ def execute(
         raise InvariantViolation(violations)
     state.commit_to(overlay)
     events = tuple(context.events)
-    readers = dict.fromkeys((sender.hex(), *_readers_of_all(events)))
+    # What a call says that announces nothing is for its sender alone.
+    others = _readers_of_all(events) if announced else ()
+    readers = dict.fromkeys((sender.hex(), *others))
     return Result(OK, details, events, tuple(readers))
 
 
@@ -172,10 +174,15 @@ def _admit(
 
 def _run_calls(
     contracts: Mapping[str, Contract], context: Context, calls: Sequence[PreparedCall]
-) -> Details:
-    """The details of the one call, or of all in order; a rejection says which call it was."""
+) -> tuple[Details, bool]:
+    """The details of the one call, or of all in order, and whether each one announced an event.
+
+    A rejection says which call it was.
+    """
     answers = []
+    announced = True
     for index, call in enumerate(calls):
+        before = len(context.events)
         try:
             answers.append(_run_call(contracts[call.contract], context, call))
         except Rejected as rejected:
@@ -184,7 +191,8 @@ def _run_calls(
             raise
         if context.state.writes > TRANSACTION_WRITES_MAX:
             raise Rejected("TOO_HEAVY", writes_max=TRANSACTION_WRITES_MAX)
-    return answers[0] if len(answers) == 1 else {"calls": answers}
+        announced = announced and len(context.events) > before
+    return answers[0] if len(answers) == 1 else {"calls": answers}, announced
 
 
 def _run_call(contract: Contract, context: Context, call: PreparedCall) -> Details:

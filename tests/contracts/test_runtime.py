@@ -51,6 +51,22 @@ def visit(amt: int, seq: int, card: str = "card") -> tuple[str, dict[str, Any]]:
     return "consume", {"card": id_of(card), "amt": amt, "seq": seq}
 
 
+def test_a_silent_call_keeps_the_details_from_the_people_of_the_others(world: World) -> None:
+    assert world.open_card("other", "bob", 1_000) == "OK"
+
+    def visit_with_ticket(holder: str, card: str) -> tuple[str, dict[str, Any]]:
+        terms = {"card": id_of(card), "amt": 100, "seq": 1}
+        return "consume", world.ticket(holder, "consume", **terms)
+
+    bobs = visit_with_ticket("bob", "other")
+    assert world.send("merchant", bobs).code == "OK"
+    result = world.send("merchant", visit_with_ticket("ann", "card"), bobs)
+    assert result.details["calls"][1] == {"remaining": 900, "replayed": True}
+    assert result.readers == (key_of("merchant").hex(),)
+    (event,) = result.events
+    assert key_of("ann").hex() in event.readers
+
+
 def test_calls_of_one_transaction_see_each_other(world: World) -> None:
     result = world.send("ann", visit(100, 1), visit(200, 2), visit(300, 3))
     assert result.code == "OK"
