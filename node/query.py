@@ -39,6 +39,8 @@ CACHED_BLOCKS_MAX = 8
 CACHED_SUMMARIES_MAX = 1_000
 HEIGHT_DIGITS_MAX = 18
 BLOCK_ID_DIGITS = 64
+# More than the events of any transaction: one is 100 calls, each of which touches 100 cards.
+INDEXES_PER_TRANSACTION = 100_000
 T = TypeVar("T")
 NOBODY = Viewer(None, frozenset())
 
@@ -225,16 +227,16 @@ class Query:
     ) -> Iterator[tuple[int, str, Json]]:
         """(index, kind, data) of what happened in a block, in order, as `viewer` may see it.
 
-        Kinds: `block`, `tx`, `event`. The index counts everything, seen or not, so that
-        `height.index` names one happening for every viewer.
+        Kinds: `block`, `tx`, `event`. `height.index` names one happening for every viewer. Each
+        transaction has the same room of indexes, so that they do not tell its number of events.
         """
         block, receipts = self._block(height)
         if "block" in kinds:
             yield 0, "block", block_summary(block)
         if not {"tx", "event"} & set(kinds):
             return
-        position = 1
         for index, receipt in enumerate(receipts):
+            position = 1 + index * INDEXES_PER_TRANSACTION
             own = self._is_sender(block, index, viewer)
             place = {"id": receipt.transaction_id.hex(), "height": str(height), "index": index}
             if "tx" in kinds:
@@ -246,7 +248,6 @@ class Query:
                 for offset, event in enumerate(receipt.events, position + 1):
                     if own or may_read(viewer, event.readers):
                         yield offset, "event", {**place, **event_view(event)}
-            position += 1 + len(receipt.events)
 
     # ---- inside
 
