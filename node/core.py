@@ -81,6 +81,7 @@ def open_core(
         Timeouts(genesis.timeouts.base_ms, genesis.timeouts.cap_ms),
         [entry.record for entry in entries],
         head_block.certificate if head_block else None,
+        genesis.created_ms,
     )
     engine = Engine(
         genesis,

@@ -20,8 +20,17 @@ from contracts.kernel.types import Args
 from node import outputs as io
 from node.admission import examine
 from node.core import Core, open_core
+from node.protocol.block import BlockHeader
 from node.protocol.errors import PeerFault
-from node.protocol.messages import BlockRange, Head, Message, Transactions
+from node.protocol.messages import (
+    BlockRange,
+    Head,
+    Message,
+    PrePrepare,
+    Transactions,
+    sign_message,
+)
+from node.protocol.proofs import merkle_root
 from node.protocol.transaction import Call, Transaction, sign_transaction
 from node.state.keyvalue import MemoryKeyValue
 from tests.sim.world import SECRET, Shape, found, key_of
@@ -387,3 +396,26 @@ def test_a_stranger_or_a_late_transaction_is_not_the_peer_s_fault() -> None:
     strange = transaction("stranger", Call("kernel", "enrol", {}))
     cluster.feed("node0", cluster.examined((late.raw, strange.raw), peer))
     assert cluster.nodes["node0"].punished == []
+
+
+def test_the_first_block_is_later_than_genesis() -> None:
+    """Otherwise no node could catch up past it, and no light client would follow."""
+    cluster = Cluster()
+    cluster.now_ms = GENESIS.created_ms + 1_000
+    leader, root = cluster.nodes["node0"].key, bytes(32)
+    body = filing().content_hash
+    header = BlockHeader(
+        version=1,
+        height=1,
+        time_ms=GENESIS.created_ms,
+        parent=GENESIS.hash,
+        transactions_root=merkle_root([body]),
+        receipts_root=root,
+        state_root=root,
+        next_validators_hash=root,
+        proposer=leader.public_key,
+    )
+    proposal = PrePrepare(0, header, (body,), leader.public_key, b"", (), ())
+    signed = sign_message(GENESIS.chain, leader, proposal)
+    cluster.feed("node1", io.PeerMessage(leader.public_key, signed))
+    assert [fault.code for fault in cluster.nodes["node1"].punished] == ["BAD_PROPOSAL"]

@@ -17,13 +17,19 @@ ROTATION_HEIGHTS = 16
 class Committee:
     """The validators of the height that follows `parent` (None: genesis)."""
 
-    def __init__(self, chain: Chain, validators: ValidatorSet, parent: BlockHeader | None) -> None:
+    def __init__(
+        self,
+        chain: Chain,
+        validators: ValidatorSet,
+        parent: BlockHeader | None,
+        genesis_ms: int = 0,
+    ) -> None:
         self.chain = chain
         self.validators = validators
         self.parent = parent
         self.height = 1 if parent is None else parent.height + 1
         self.parent_id = chain.genesis_hash if parent is None else parent.id(chain)
-        self.parent_time_ms = 0 if parent is None else parent.time_ms
+        self.parent_time_ms = genesis_ms if parent is None else parent.time_ms
         self.members = validators.members
         self.quorum = validators.quorum
         self.some_honest = validators.faulty_max + 1

@@ -65,8 +65,9 @@ class Replica:
         timeouts: Timeouts,
         restored: Sequence[bytes] = (),
         head_certificate: CommitCertificate | None = None,
+        genesis_ms: int = 0,
     ) -> None:
-        """`validators` is the set of the height after `head` (None: genesis).
+        """`validators` is the set of the height after `head` (None: genesis, of `genesis_ms`).
 
         With the head's certificate, whoever is behind can be answered from the start.
         `restored` are the vote log's records, oldest first; raises `StoreFailure` if they are
@@ -84,7 +85,7 @@ class Replica:
         self._final: CertifiedHeader | None = None
         if head is not None:
             self._keep_final(head, head_certificate)
-        self._enter_height(Committee(chain, validators, head), None)
+        self._enter_height(Committee(chain, validators, head, genesis_ms), None)
         # What a restarted node has signed goes out again on the first tick.
         self._marker: tuple[object, ...] = self._progress_marker()
 
