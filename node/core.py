@@ -82,6 +82,7 @@ def open_core(
         [entry.record for entry in entries],
         head_block.certificate if head_block else None,
         genesis.created_ms,
+        votes.vote_from,
     )
     engine = Engine(
         genesis,

@@ -53,6 +53,7 @@ class OpenHeight:
     committee: Committee
     me: bytes
     opened_ms: int | None
+    silent: bool = False
     view: int = 0
     proposal: bytes | None = None
     pre_prepare: PrePrepare | None = None
@@ -79,8 +80,11 @@ class OpenHeight:
 
     @property
     def is_member(self) -> bool:
-        """Whether this node votes at this height; otherwise it only watches."""
-        return self.me in self.committee
+        """Whether this node votes at this height; otherwise it only watches.
+
+        It is `silent` where it has voted and forgotten how.
+        """
+        return self.me in self.committee and not self.silent
 
     def enter(self, view: int) -> None:
         """Leave all lower views: what was accepted or under way there is not voted on here."""

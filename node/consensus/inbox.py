@@ -124,8 +124,8 @@ class Inbox:
     def _is_settled(self, vote: SignedVote, earlier: SignedVote | None) -> bool:
         """Whether a signed vote needs no counting: it is our own, or contradicts an earlier one."""
         if vote.signer == self._open.me:
-            if isinstance(vote, Dissent):
-                return True  # Not in the vote log: it promises nothing, and may be said again.
+            if isinstance(vote, Dissent) or self._open.silent:
+                return True  # A dissent promises nothing and is not written; others are forgotten.
             written = self._open.own.get((type(vote), vote.view))
             if written is None or not says_the_same(self._chain, written, vote):
                 raise Stop(

@@ -66,12 +66,14 @@ class Replica:
         restored: Sequence[bytes] = (),
         head_certificate: CommitCertificate | None = None,
         genesis_ms: int = 0,
+        vote_from: int = 0,
     ) -> None:
         """`validators` is the set of the height after `head` (None: genesis, of `genesis_ms`).
 
         With the head's certificate, whoever is behind can be answered from the start.
         `restored` are the vote log's records, oldest first; raises `StoreFailure` if they are
-        unreadable or another's.
+        unreadable or another's. Below `vote_from` the log was trimmed: a node whose blocks were
+        lost, but not its votes, fetches those heights and votes on none of them again.
         """
         self._chain = chain
         self._key = key
@@ -82,6 +84,7 @@ class Replica:
         self._out = Outbox()
         self._pending = False
         self._halted = False
+        self._vote_from = vote_from
         self._final: CertifiedHeader | None = None
         if head is not None:
             self._keep_final(head, head_certificate)
@@ -249,7 +252,8 @@ class Replica:
         self._final = None if certificate is None else CertifiedHeader(header, certificate)
 
     def _enter_height(self, committee: Committee, now_ms: int | None) -> None:
-        self._open = OpenHeight(committee, self._me, now_ms)
+        silent = committee.height < self._vote_from
+        self._open = OpenHeight(committee, self._me, now_ms, silent)
         self._open.restore(self._restored.pop(committee.height, ()))
         self._restored = {
             height: records

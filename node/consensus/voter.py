@@ -142,6 +142,8 @@ class Voter:
         opened = self._open
         if opened.proposal is not None or opened.committee.leader(opened.view) != self._me:
             return
+        if not opened.is_member:
+            return
         if opened.view == 0:
             if pending:
                 self._request_build(allow_empty=False)

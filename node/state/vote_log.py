@@ -8,6 +8,7 @@ log can be trimmed once the block of that height is stored.
 |-----------------------|------------------------------------------------------------|
 | `f`                   | sequence of the first record that was not trimmed, 8 bytes |
 | `v` ‖ sequence (8)    | height (8) ‖ record                                        |
+| `h`                   | below this height votes may have been trimmed, 8 bytes     |
 
 Sequences have no gap between `f` and the last one: a gap means that votes were lost, and a node
 that goes on without knowing its own votes may sign the opposite of one.
@@ -28,6 +29,7 @@ WRITE_BUFFER_BYTES = 4 << 20
 CACHE_BYTES = 1 << 20
 OPEN_FILES_MAX = 32
 _FIRST = b"f"
+_FLOOR = b"h"
 _VOTE = b"v"
 _VOTES_END = b"w"
 
@@ -45,12 +47,18 @@ class VoteLog:
             records.write([(_FIRST, first)], sync=True)
         self._heights: deque[int] = deque()
         self._first = _parsed(first)
+        self._floor = _parsed(records.get(_FLOOR) or _number(0))
         for expected, (key, value) in enumerate(
             records.iterate(_VOTE, _VOTES_END), start=self._first
         ):
             if key != _VOTE + _number(expected) or len(value) < 8:
                 raise _damaged(f"record {expected} is missing")
             self._heights.append(_parsed(value[:8]))
+
+    @property
+    def vote_from(self) -> int:
+        """The lowest height all of whose votes are here: of earlier ones some are forgotten."""
+        return max(self._floor, max(self._heights, default=0))
 
     def load(self) -> list[bytes]:
         """All records that are not trimmed, oldest first."""
@@ -74,7 +82,9 @@ class VoteLog:
             return
         first = self._first + count
         puts: list[Put] = [(_VOTE + _number(at), None) for at in range(self._first, first)]
-        self._database.write([*puts, (_FIRST, _number(first))], sync=False)
+        self._floor = max(self._floor, below_height)
+        puts += [(_FIRST, _number(first)), (_FLOOR, _number(self._floor))]
+        self._database.write(puts, sync=False)
         for _ in range(count):
             self._heights.popleft()
         self._first = first

@@ -1,0 +1,91 @@
+"""What peers and accidents may do to one engine among honest ones, and must not achieve."""
+
+from __future__ import annotations
+
+from node import outputs as io
+from node.protocol.block import BlockHeader
+from node.protocol.messages import (
+    Commit,
+    Message,
+    Prepare,
+    PrePrepare,
+    ViewChange,
+    sign_message,
+)
+from node.protocol.proofs import merkle_root
+from node.protocol.transaction import Call
+from tests.sim.world import key_of
+from tests.test_engine import GENESIS, START_MS, Cluster, filing, transaction
+
+
+def test_a_peer_that_sends_forged_transactions_is_cut_off() -> None:
+    """They cost a verification each: a flood of them would keep honest ones from being examined."""
+    cluster = Cluster()
+    node, peer = cluster.nodes["node0"], key_of("node3").public_key
+    forged = filing().raw[:-64] + bytes(64)
+    cluster.feed("node0", cluster.examined((filing().raw, forged), peer))
+    assert [fault.code for fault in node.punished] == ["BAD_TRANSACTION"]
+    assert len(node.core.engine.mempool) + node.height > 0
+
+
+def test_a_stranger_or_a_late_transaction_is_not_the_peer_s_fault() -> None:
+    cluster = Cluster()
+    peer = key_of("node3").public_key
+    late = transaction("gym", Call("kernel", "enrol", {}), valid_until=START_MS - 1)
+    strange = transaction("stranger", Call("kernel", "enrol", {}))
+    cluster.feed("node0", cluster.examined((late.raw, strange.raw), peer))
+    assert cluster.nodes["node0"].punished == []
+
+
+def test_the_first_block_is_later_than_genesis() -> None:
+    """Otherwise no node could catch up past it, and no light client would follow."""
+    cluster = Cluster()
+    cluster.now_ms = GENESIS.created_ms + 1_000
+    leader, root = cluster.nodes["node0"].key, bytes(32)
+    body = filing().content_hash
+    header = BlockHeader(
+        version=1,
+        height=1,
+        time_ms=GENESIS.created_ms,
+        parent=GENESIS.hash,
+        transactions_root=merkle_root([body]),
+        receipts_root=root,
+        state_root=root,
+        next_validators_hash=root,
+        proposer=leader.public_key,
+    )
+    proposal = PrePrepare(0, header, (body,), leader.public_key, b"", (), ())
+    signed = sign_message(GENESIS.chain, leader, proposal)
+    cluster.feed("node1", io.PeerMessage(leader.public_key, signed))
+    assert [fault.code for fault in cluster.nodes["node1"].punished] == ["BAD_PROPOSAL"]
+
+
+def test_who_lost_its_blocks_but_not_its_votes_contradicts_no_forgotten_vote() -> None:
+    """The vote log is trimmed: of the heights that are fetched again it knows nothing."""
+    cluster = Cluster()
+    said: list[Message] = []
+
+    def note(message: Message) -> bool:
+        said.append(message)
+        return False
+
+    cluster.drop = lambda source, target, message: note(message)
+    for number in range(3):
+        cluster.submit("node0", filing(number.to_bytes(16, "big")))
+    node = cluster.nodes["node0"]
+    own = [m for m in said if isinstance(m, Prepare) and m.signer == node.key.public_key]
+    assert [vote.height for vote in own[::3]] == [1, 2, 3]
+    node.core, node.timers = node.reopened(), {}
+    said.clear()
+    # It would lead height 1, and something waits; a peer replays what it once said.
+    cluster.drop = lambda source, target, message: note(message) or source is not node
+    cluster.submit("node0", filing(bytes([9]) * 16))
+    cluster.feed("node0", io.PeerMessage(key_of("node3").public_key, own[0]))
+    assert not node.halted
+    assert not [m for m in said if isinstance(m, PrePrepare | Prepare | Commit | ViewChange)]
+    cluster.drop = lambda source, target, message: False
+    cluster.pass_time(20_000)
+    assert cluster.heights == [4, 4, 4, 4]
+    cluster.down = {"node3"}
+    cluster.submit("node0", filing(bytes([8]) * 16))
+    assert cluster.heights[:3] == [5, 5, 5]
