@@ -93,6 +93,8 @@ class Cluster:
             match output:
                 case io.WriteVote(height, record):
                     node.core.votes.append(record, height)
+                case io.TrimVotes(below_height):
+                    node.core.votes.trim(below_height)
                 case io.WriteBlock(height, batch):
                     node.core.store.commit(batch)
                     self._queue.append((node, io.BlockWritten(height)))
