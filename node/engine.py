@@ -23,7 +23,7 @@ from node.importer import Diverged, Importer
 from node.intake import Intake
 from node.mempool import Mempool
 from node.net import catch_up
-from node.net.catch_up import CatchUp, answer_request
+from node.net.catch_up import CatchUp
 from node.proposals import Proposals
 from node.protocol.block import BlockHeader, CertifiedBlock
 from node.protocol.encoding import encode
@@ -43,6 +43,7 @@ from node.protocol.messages import (
     in_batches,
 )
 from node.protocol.validators import ValidatorSet
+from node.serving import Serving
 from node.state.store import Store
 
 FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
@@ -75,6 +76,7 @@ class Engine:
         self.mempool = Mempool()
         self._bodies = Bodies(self.mempool.get)
         self._bodies.keep(restored)
+        self._serving = Serving(store.block, self._bodies.find)
         self._intake = Intake(self._chain, contracts, store, self.mempool, self._bodies)
         self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
         self._writing: tuple[CertifiedBlock, BlockResult] | None = None
@@ -139,10 +141,11 @@ class Engine:
             case Transactions(raws):
                 self._emit(io.Verify(raws, peer))
             case TransactionRequest(hashes):
-                self._serve_transactions(peer, hashes)
+                for batch in self._serving.transactions(peer, hashes):
+                    self._emit(io.SendTo(peer, batch))
             case BlockRequest():
-                answer = answer_request(message, self._store.block, self._store.head.height)
-                self._emit(io.SendTo(peer, answer))
+                for blocks in self._serving.blocks(peer, message, self._store.head.height):
+                    self._emit(io.SendTo(peer, blocks))
             case BlockRange():
                 self._follow(self._catch_up.on_range(peer, message, self._now_ms))
             case Head(height):
@@ -151,11 +154,6 @@ class Engine:
                 self.evidence.offer(message, self._validators.members)
             case _:
                 self._consensus(consensus.MessageReceived(peer, message))
-
-    def _serve_transactions(self, peer: bytes, hashes: Sequence[bytes]) -> None:
-        found = [c.transaction.raw for c in map(self._bodies.find, hashes) if c is not None]
-        for batch in in_batches(found):
-            self._emit(io.SendTo(peer, batch))
 
     # ---- transactions
 
@@ -342,6 +340,7 @@ class Engine:
                     assert_never(action)
 
     def _on_tick(self) -> None:
+        self._serving.tick()
         self.mempool.drop_expired(self._now_ms)
         self._emit(io.SendToAll(Head(self._store.head.height)))
         self._follow(self._catch_up.tick(self._now_ms))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from node import outputs as io
 from node.protocol.block import BlockHeader
 from node.protocol.messages import (
+    BlockRequest,
     Commit,
     Message,
     Prepare,
@@ -89,3 +90,18 @@ def test_who_lost_its_blocks_but_not_its_votes_contradicts_no_forgotten_vote() -
     cluster.down = {"node3"}
     cluster.submit("node0", filing(bytes([8]) * 16))
     assert cluster.heights[:3] == [5, 5, 5]
+
+
+def test_a_peer_that_asks_without_end_is_answered_within_bounds() -> None:
+    """A request of a few bytes may cost megabytes: they must not take the time of consensus."""
+    cluster = Cluster()
+    cluster.submit("node0", filing())
+    peer, engine = key_of("node3").public_key, cluster.nodes["node0"].core.engine
+    asked = io.PeerMessage(peer, BlockRequest(1, 64))
+    answers = [engine.handle(asked, cluster.now_ms) for _ in range(100)]
+    assert all(answers[:16])
+    assert not any(answers[32:])
+    other = io.PeerMessage(key_of("node2").public_key, BlockRequest(1, 64))
+    assert engine.handle(other, cluster.now_ms)
+    engine.handle(io.Tick(), cluster.now_ms)
+    assert engine.handle(asked, cluster.now_ms)

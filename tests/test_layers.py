@@ -50,6 +50,7 @@ ROOMS: dict[str, set[str]] = {
     "node.intake": PROTOCOL | KERNEL | CANDIDATES | {"node.bodies", "node.mempool", "node.outputs"},
     "node.evidence": PROTOCOL | {"node.consensus.votes"},
     "node.examination": set(),
+    "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up"},
     # Files and settings.
     "node.config": PROTOCOL,
     "node.code_hashes": PROTOCOL | {"contracts"},
@@ -204,7 +205,7 @@ def test_pure_rooms_have_no_clock_no_chance_and_no_disk() -> None:
     banned = {"os", "pathlib", "datetime", "io", "tempfile", "shutil", *DOORS}
     pure = SPINE | {"node.consensus", "node.mempool", "node.execution", "node.admission"}
     pure |= {"node.bodies", "node.outputs", "node.importer", "node.query", "node.records"}
-    pure |= {"node.evidence", "node.examination", "node.views"}
+    pure |= {"node.evidence", "node.examination", "node.serving", "node.views"}
     for module in PRODUCT:
         if inside(module, pure):
             wrong = {name for name in imports(module) if name.partition(".")[0] in banned}
