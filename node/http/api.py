@@ -71,7 +71,11 @@ def create_app(service: NodeService, rate_limit: RateLimit | None = None) -> web
 
 def _handler(route: Route, shared: Shared) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        return await route.handler(ask(request, shared, route))
+        asked = ask(request, shared, route)
+        if not route.in_turn:
+            return await route.handler(asked)
+        async with shared.turn:
+            return await route.handler(asked)
 
     handle.__name__ = route.operation
     return handle

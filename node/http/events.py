@@ -55,17 +55,18 @@ class _Stream:
         """Every wanted happening of one block with an index not yet sent, then move on."""
         params = self.ask.params
         chunks = []
-        for index, kind, data in self.ask.service.query.feed(
-            height, params["type"], self.ask.viewer()
-        ):
-            if index < self.index:
-                continue
-            if kind == "event" and (
-                params["contract"] not in (None, data["contract"])
-                or params["name"] not in (None, data["name"])
+        async with self.ask.shared.turn:
+            for index, kind, data in self.ask.service.query.feed(
+                height, params["type"], self.ask.viewer()
             ):
-                continue
-            chunks.append(_frame(kind, data, f"{height}.{index}"))
+                if index < self.index:
+                    continue
+                if kind == "event" and (
+                    params["contract"] not in (None, data["contract"])
+                    or params["name"] not in (None, data["name"])
+                ):
+                    continue
+                chunks.append(_frame(kind, data, f"{height}.{index}"))
         self.height, self.index = height, 0
         if chunks:
             await self.write(b"".join(chunks))
@@ -147,5 +148,6 @@ ROUTES = (
             word("after", "as Last-Event-ID, for clients that cannot set headers"),
         ),
         answer_type=STREAM_TYPE,
+        in_turn=False,
     ),
 )

@@ -68,8 +68,10 @@ async def _get_openapi(ask: Ask) -> web.Response:
 
 ROUTES = (
     Route("GET", "/", _get_index, "getIndex", "Entry points of this API"),
-    Route("GET", "/livez", _get_livez, "getLivez", "Whether the process answers"),
-    Route("GET", "/readyz", _get_readyz, "getReadyz", "Whether the node does its work"),
+    Route("GET", "/livez", _get_livez, "getLivez", "Whether the process answers", in_turn=False),
+    Route(
+        "GET", "/readyz", _get_readyz, "getReadyz", "Whether the node does its work", in_turn=False
+    ),
     Route("GET", "/version", _get_version, "getVersion", "What runs here"),
     Route(
         "GET",

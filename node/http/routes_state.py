@@ -42,7 +42,9 @@ async def _get_contract(ask: Ask) -> web.Response:
 
 
 async def _post_query(ask: Ask) -> web.Response:
-    return _run(ask, await read_json(ask.request))
+    args = await read_json(ask.request)
+    async with ask.shared.turn:
+        return _run(ask, args)
 
 
 async def _get_query(ask: Ask) -> web.Response:
@@ -134,6 +136,7 @@ ROUTES = (
         "runQuery",
         "Run a contract's query with JSON arguments",
         body=Body({JSON_TYPE: {"type": "object"}}, required=False),
+        in_turn=False,
     ),
     Route(
         "GET",
@@ -151,6 +154,7 @@ ROUTES = (
         "A challenge for a key's holder to sign",
         body=Body({JSON_TYPE: _object("public_key")}),
         answers={201: "the challenge"},
+        in_turn=False,
     ),
     Route(
         "POST",
@@ -160,5 +164,6 @@ ROUTES = (
         "Trade a signed challenge for a token of 15 minutes",
         body=Body({JSON_TYPE: _object("public_key", "challenge", "signature")}),
         answers={201: "the token"},
+        in_turn=False,
     ),
 )

@@ -61,7 +61,8 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
         return problem(result.code, result.message, path, id=named)
     if ask.params["wait"] == "commit":
         await _wait(ask, identity, ask.params["timeout"])
-    view = ask.service.query.transaction(identity, viewer)
+    async with ask.shared.turn:
+        view = ask.service.query.transaction(identity, viewer)
     if view is not None:
         return reply(view)
     location = {"Location": f"/v1/transactions/{identity.hex()}"}
@@ -78,7 +79,8 @@ async def _submit_batch(ask: Ask, raws: Sequence[bytes]) -> web.Response:
     results = await _admit(ask, raws)
     if ask.params["wait"] == "commit":
         await ask.shared.feed.until_closing(_wait_all(ask, results))
-    items = [_item(ask, result) for result in results]
+    async with ask.shared.turn:
+        items = [_item(ask, result) for result in results]
     overloaded = any(STATUS_OF.get(result.code) == OVERLOADED for result in results)
     if overloaded and not any(result.code in ACCEPTED_CODES for result in results):
         detail = "none was taken; send them again in a while"
@@ -127,8 +129,8 @@ async def _get_transaction(ask: Ask) -> web.Response:
     viewer = ask.viewer()
     if ask.params["wait"] > 0:
         await _wait(ask, identity, ask.params["wait"])
-    query = ask.service.query
-    view = query.transaction(identity, viewer, ask.params["prove"])
+    async with ask.shared.turn:
+        view = ask.service.query.transaction(identity, viewer, ask.params["prove"])
     return reply(view if view is not None else _unfinished(ask, identity))
 
 
@@ -167,6 +169,7 @@ ROUTES = (
         (choice("wait", "what to wait for", "check", ("none", "check", "commit")), _timeout),
         Body({ONE_TYPE: _bytes_schema, BATCH_TYPE: _bytes_schema}),
         {200: "the transaction is final", 202: "accepted; not final yet"},
+        in_turn=False,
     ),
     Route(
         "POST",
@@ -175,6 +178,7 @@ ROUTES = (
         "simulateTransaction",
         "What would become of a transaction now; nothing is kept",
         body=Body({ONE_TYPE: _bytes_schema}),
+        in_turn=False,
     ),
     Route(
         "GET",
@@ -187,5 +191,6 @@ ROUTES = (
             flag("prove", "add the proof that it and its receipt are in the block"),
             moment("valid_until", "its lifetime, if the caller knows it, to tell `expired`"),
         ),
+        in_turn=False,
     ),
 )

@@ -7,6 +7,7 @@ are called from it, and the OpenAPI document is made of it, so that the two cann
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from node.protocol.errors import Refused
 JSON_TYPE = "application/json"
 SUBMITTED_MAX = 65_536
 BACKGROUND_MAX = 64
+REST = 2
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -41,7 +43,8 @@ class Body:
 class Route:
     """One operation. `answers` maps a status to what it means; errors are the same everywhere.
 
-    `parameters` None leaves the URL's query to the handler.
+    `parameters` None leaves the URL's query to the handler. `in_turn`: the whole answer
+    is made in one `Turn`; handlers that wait for something take theirs later, by themselves.
     """
 
     method: str
@@ -53,6 +56,28 @@ class Route:
     body: Body | None = None
     answers: Mapping[int, str] = field(default_factory=lambda: {200: "the answer"})
     answer_type: str = JSON_TYPE
+    in_turn: bool = True
+
+
+class Turn:
+    """Costly answers one at a time, with a rest behind each: an `async with` around its making.
+
+    Consensus runs on the same loop and must not wait for a hundred readers. The rest is as long as
+    the answer took, times `REST`, so that readers together never have more than a third of the
+    loop. Nobody may wait inside for a client, a block or a disk.
+    """
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._began = 0.0
+
+    async def __aenter__(self) -> None:
+        await self._lock.acquire()
+        self._began = time.monotonic()
+
+    async def __aexit__(self, *_: object) -> None:
+        rest_s = REST * (time.monotonic() - self._began)
+        asyncio.get_running_loop().call_later(rest_s, self._lock.release)
 
 
 class Shared:
@@ -65,6 +90,7 @@ class Shared:
         self.metrics = NodeMetrics(service)
         self.metrics.streams.set_function(lambda: self.feed.listeners)
         self.body_room = BodyRoom()
+        self.turn = Turn()
         self.openapi: Mapping[str, Any] = {}
         self._submitted: dict[bytes, int] = {}
         self._background: set[asyncio.Task[Any]] = set()
