@@ -20,6 +20,7 @@ from node.protocol.messages import BLOCK_RANGE_MAX, BlockRange, BlockRequest
 
 REQUEST_TIMEOUT_MS = 10_000
 APPLY_TIMEOUT_MS = 60_000
+SLOW_MS = 2_000
 GRACE_MS = 500
 COOL_DOWN_MS = 1_000
 COOL_DOWN_MAX_MS = 60_000
@@ -145,7 +146,9 @@ class CatchUp:
         blocks = tuple(b for b in answer.blocks if b.header.height >= self.next_height)
         if blocks:
             source.claims = answer.head
-            source.failures = 0
+            # Whoever answers late, with a block at a time, must not get every other turn.
+            is_slow = now_ms - source.asked_at > SLOW_MS
+            source.failures = max(1, source.failures) if is_slow else 0
             self._pending = _Pending(
                 peer, pending.first, len(heights), now_ms + APPLY_TIMEOUT_MS, applying=True
             )

@@ -311,3 +311,18 @@ def test_an_answer_is_bounded_in_bytes_but_never_empty_for_a_large_block() -> No
     assert sum(len(encode(b)) for b in answer.blocks) <= RANGE_BYTES_TARGET
     large = {1: block(1, 2 * RANGE_BYTES_TARGET)}
     assert answer_request(BlockRequest(1, 64), large.get, 1).blocks == (large[1],)
+
+
+def test_a_peer_that_answers_late_and_little_is_asked_only_when_no_other_is_left() -> None:
+    """It keeps to every rule, so nothing else would ever end its half of the turns."""
+    catch_up, now, turns = CatchUp(1), 0, []
+    actions = catch_up.on_head_hint(A, 10_000, now) + catch_up.on_head_hint(B, 10_000, now)
+    for _ in range(10):
+        peer, height, count = asked(actions)
+        turns.append(peer)
+        now += REQUEST_TIMEOUT_MS - 1 if peer == A else 50
+        last = height if peer == A else height + count - 1
+        catch_up.on_range(peer, BlockRange(blocks(height, last), 10_000), now)
+        actions = catch_up.need(last + 1, now)
+    assert turns == [A] + [B] * 9
+    assert asked(catch_up.on_disconnected(B, now))[0] == A
