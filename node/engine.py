@@ -375,8 +375,8 @@ class Engine:
 
     @property
     def caught_up(self) -> bool:
-        """Whether no connected peer claims to have more than we do."""
-        return not self._catch_up.is_behind(self._now_ms)
+        """Whether no honest peer can be said to have more than we do: one alone may lie."""
+        return not self._catch_up.is_behind(self._now_ms, self._validators.faulty_max + 1)
 
     # ---- what operators see
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from node import outputs as io
 from node.protocol.block import BlockHeader
 from node.protocol.messages import (
+    BlockRange,
     BlockRequest,
     Commit,
+    Head,
     Message,
     Prepare,
     PrePrepare,
@@ -105,3 +107,14 @@ def test_a_peer_that_asks_without_end_is_answered_within_bounds() -> None:
     assert engine.handle(other, cluster.now_ms)
     engine.handle(io.Tick(), cluster.now_ms)
     assert engine.handle(asked, cluster.now_ms)
+
+
+def test_one_peer_that_boasts_does_not_make_a_node_unready() -> None:
+    cluster = Cluster()
+    engine = cluster.nodes["node0"].core.engine
+    cluster.drop = lambda source, target, message: isinstance(message, BlockRange)
+    boast = Head(1_000_000)
+    engine.handle(io.PeerMessage(key_of("node3").public_key, boast), cluster.now_ms)
+    assert engine.caught_up
+    engine.handle(io.PeerMessage(key_of("node2").public_key, boast), cluster.now_ms)
+    assert not engine.caught_up

@@ -99,9 +99,16 @@ class CatchUp:
         """Whether blocks have been asked for or are being applied."""
         return self._pending is not None
 
-    def is_behind(self, now_ms: int) -> bool:
-        """Whether some peer that has not failed to deliver of late claims more than we have."""
-        return self.busy or self._choose(now_ms) is not None
+    def is_behind(self, now_ms: int, supporters: int = 1) -> bool:
+        """Whether blocks are being applied, or `supporters` peers claim more than we have.
+
+        Only those count that have not failed to deliver of late. With f + 1 supporters at least
+        one is honest; of fewer peers than that, all must say so.
+        """
+        if self._pending is not None and self._pending.applying:
+            return True
+        enough = max(1, min(supporters, len(self._sources)))
+        return len(self._able(now_ms)) >= enough
 
     def claimed_height(self, supporters: int) -> int:
         """The greatest height that at least `supporters` peers claim; 0 with fewer peers.
@@ -202,13 +209,17 @@ class CatchUp:
 
     def _choose(self, now_ms: int) -> bytes | None:
         """The least failing, then longest unasked peer that claims the needed height."""
+        able = self._able(now_ms)
+        return min(able)[2] if able else None
+
+    def _able(self, now_ms: int) -> list[tuple[int, int, bytes]]:
+        """Who claims the needed height and does not rest: failures, last asked, peer."""
         least = self.next_height + (1 if now_ms < self._patient_until else 0)
-        able = [
+        return [
             (source.failures, source.asked_at, peer)
             for peer, source in self._sources.items()
             if source.claims >= least and source.rests_until <= now_ms
         ]
-        return min(able)[2] if able else None
 
     def _rest(self, peer: bytes, now_ms: int, at_least_ms: int = COOL_DOWN_MS) -> None:
         source = self._sources.get(peer)
