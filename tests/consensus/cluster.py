@@ -107,8 +107,9 @@ class Cluster:
         node = self.nodes[index]
         height = len(node.blocks) + 1
         records = [record for _, record in node.records]
+        certificate = node.blocks[-1][1] if node.blocks else None
         node.replica = Replica(
-            CHAIN, node.key, self.validators(height), node.head, TIMEOUTS, records
+            CHAIN, node.key, self.validators(height), node.head, TIMEOUTS, records, certificate
         )
         node.mempool, node.timer, node.held = [], None, []
         node.crash_after, node.effects_left, node.ready = None, None, None
