@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 
 from node.protocol.domain import NETWORK_BYTES, Chain
-from node.protocol.encoding import Codec, Record, check_value, encode, sha256
+from node.protocol.encoding import Codec, Record, check_values, encode, sha256
 from node.protocol.errors import Refused
 from node.protocol.keys import (
     PUBLIC_KEY_BYTES,
@@ -122,9 +122,7 @@ def parse_transaction(chain: Chain, raw: bytes) -> Transaction:
     body = _body_codec.decode(body_raw)
     if body.network != chain.network:
         raise Refused("FOREIGN_CHAIN", "the transaction is for another chain or genesis")
-    for call in body.calls:
-        if type(call) is Call:
-            check_value(call.args)
+    check_values([call.args for call in body.calls if type(call) is Call])
     return Transaction(
         body,
         raw[-SIGNATURE_BYTES:],

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.protocol.encoding import (
+    CONTAINERS_MAX,
     EXPLAINED_BYTES_MAX,
     VALUE_BYTES_MAX,
     Codec,
     Record,
     Value,
+    check_value,
     decode,
     encode,
 )
@@ -157,3 +159,14 @@ def test_records_are_strict(raw: bytes, code: str) -> None:
     with pytest.raises(Refused) as refusal:
         PAIRS.decode(raw)
     assert refusal.value.code == code
+
+
+def test_the_number_of_lists_and_maps_is_bounded_over_all_levels() -> None:
+    most: list[Value] = [[{}] * 499, {"a": [[]] * (CONTAINERS_MAX - 503)}]
+    check_value(most)
+    more: Value
+    for more in ([most], [[], *most]):
+        with pytest.raises(Refused) as refusal:
+            check_value(more)
+        assert refusal.value.code == "TOO_MANY_VALUES"
+    check_value([0] * 60_000)

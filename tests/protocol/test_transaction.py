@@ -189,3 +189,9 @@ def test_whatever_names_no_sender_is_no_transaction(raw: bytes) -> None:
     if sender_of(raw) is None:
         assert code_of(raw) != "BAD_SIGNATURE"
     assert sender_of(transaction().raw[:46]) != SENDER.public_key
+
+
+def test_many_calls_share_one_bound_of_lists_and_maps() -> None:
+    calls = [[0, "prepaid", "consume", {"a": [[]] * 9}]] * CALLS_MAX
+    assert code_of(signed(body_of(calls=calls))) == "TOO_MANY_VALUES"
+    parse_transaction(CHAIN, signed(body_of(calls=calls[:50])))
