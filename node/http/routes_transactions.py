@@ -21,7 +21,7 @@ from node.http.service import ACCEPTED_CODES, SubmitResult
 from node.protocol.encoding import Codec
 from node.protocol.errors import Refused
 from node.protocol.json_view import time_to_json
-from node.protocol.transaction import TRANSACTION_BYTES_MAX, parse_transaction
+from node.protocol.transaction import TRANSACTION_BYTES_MAX, id_of
 
 ONE_TYPE = "application/octet-stream"
 BATCH_TYPE = "application/x-groat-batch"
@@ -51,7 +51,7 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
     viewer = ask.viewer()
     path = ask.request.path
     if ask.params["wait"] == "none":
-        received = parse_transaction(ask.service.query.chain, raw).id.hex()
+        received = id_of(ask.service.query.chain, raw).hex()
         if ask.shared.submit_later((raw,)):
             return reply({"id": received, "status": "unknown", "code": "RECEIVED"}, 202)
     (result,) = await _admit(ask, (raw,))
@@ -73,7 +73,7 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
 async def _submit_batch(ask: Ask, raws: Sequence[bytes]) -> web.Response:
     if ask.params["wait"] == "none":
         chain = ask.service.query.chain
-        received = [parse_transaction(chain, raw).id.hex() for raw in raws]
+        received = [id_of(chain, raw).hex() for raw in raws]
         if ask.shared.submit_later(raws):
             return reply({"items": [{"id": one, "code": "RECEIVED"} for one in received]}, 202)
     results = await _admit(ask, raws)

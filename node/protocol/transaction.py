@@ -132,6 +132,11 @@ def parse_transaction(chain: Chain, raw: bytes) -> Transaction:
     )
 
 
+def id_of(chain: Chain, raw: bytes) -> bytes:
+    """The id that `raw` has if it is a transaction; nothing is read."""
+    return chain.digest("transaction", raw[:-SIGNATURE_BYTES])
+
+
 def sender_of(raw: bytes) -> bytes | None:
     """The sender that `raw` names, read at its fixed place; None where no transaction is so built.
 

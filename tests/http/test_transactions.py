@@ -75,6 +75,16 @@ async def test_no_verdict_is_waited_for(api: Api, world: World) -> None:
     assert transaction.id in api.service.pool
 
 
+async def test_what_nobody_waits_for_is_not_read_on_the_way(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.service, "submit", lambda _: asyncio.sleep(0, ()))
+    answer = await api.send(b"nonsense", 202, "?wait=none")
+    assert (answer["status"], answer["code"]) == ("unknown", "RECEIVED")
+    items = (await send_batch(api, [b"nonsense", b""], 202, "?wait=none"))["items"]
+    assert [item["code"] for item in items] == ["RECEIVED", "RECEIVED"]
+
+
 async def test_long_poll(api: Api, world: World) -> None:
     transaction = noop(world)
     await api.send(transaction.raw, 202)
