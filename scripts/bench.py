@@ -15,6 +15,7 @@ from pathlib import Path
 import _environment
 
 INTERRUPTED = 130
+TRANSACTIONS_MIN = 2_000
 
 
 def main() -> int:
@@ -57,10 +58,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(modes=["clear", "sealed"])
     add = parser.add_argument
     add("--quick", action="store_true", help="a fifth of the load: rough figures in a minute")
-    add("--transactions", type=int, metavar="N", help="in each saturation run")
-    add("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    add("--work", type=Path, metavar="DIR", help="the networks' disk  [default: $TMPDIR or /tmp]")
+    add("--transactions", type=_count, metavar="N", help="in each saturation run, from 2,000 on")
+    add("--json", type=_new_file, metavar="FILE", help="write the figures there as well")
+    add(
+        "--work", type=_folder, metavar="DIR", help="the networks' disk  [default: $TMPDIR or /tmp]"
+    )
     return parser
+
+
+def _count(text: str) -> int:
+    # Fewer make too few blocks for a rate.
+    if not text.isdecimal() or int(text) < TRANSACTIONS_MIN:
+        raise argparse.ArgumentTypeError(f"must be a number from {TRANSACTIONS_MIN:,} on")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError("is no folder")
+    return Path(text)
+
+
+def _new_file(text: str) -> Path:
+    if not Path(text).absolute().parent.is_dir() or Path(text).is_dir():
+        raise argparse.ArgumentTypeError("no file can be written there")
+    return Path(text)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--file", type=Path, help="this log instead of the CDNOW log from the package index")
     add("--rows", type=_positive, help="only the first so many rows")
     add("--clear", action="store_true", help="clear calls instead of sealed ones")
-    add("--json", type=Path, metavar="FILE", help="write the report there as well")
+    add("--json", type=_new_file, metavar="FILE", help="write the report there as well")
     add("--keep", action="store_true", help="leave the network running that was started for this")
     add("--kill-node", metavar="NAME", help="kill this node (SIGKILL) on the way")
     add("--at", type=_fraction, default=0.5, help="… after this fraction of the rows  [0.5]")
@@ -72,17 +72,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number from 1 on")
+    return int(text)
 
 
 def _fraction(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
     if not 0 <= number <= 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError("must be a fraction from 0 to 1")
     return number
+
+
+def _new_file(text: str) -> Path:
+    if not Path(text).absolute().parent.is_dir() or Path(text).is_dir():
+        raise argparse.ArgumentTypeError("no file can be written there")
+    return Path(text)
 
 
 def _cache() -> Path:
