@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -29,6 +30,10 @@ _WORDS = {
 
 def parse_arguments(model: type[A], given: Mapping[str, Any]) -> A:
     """The typed arguments; rejects with `BAD_ARG`, the first bad `field`, and `why`."""
+    if len(given) > len(model.model_fields):
+        # The library would describe each of the fields that are too many: 64 KiB of them.
+        unknown = next(name for name in given if name not in _names(model))
+        raise Rejected("BAD_ARG", field=unknown[:64] or "args", why="unknown field")
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -36,3 +41,8 @@ def parse_arguments(model: type[A], given: Mapping[str, Any]) -> A:
         field = ".".join(str(part) for part in first["loc"]) or "args"
         why = _WORDS.get(first["type"], "wrong type")
     raise Rejected("BAD_ARG", field=field[:64], why=why)
+
+
+@lru_cache(maxsize=256)
+def _names(model: type[Args]) -> frozenset[str]:
+    return frozenset([field.alias or name for name, field in model.model_fields.items()])

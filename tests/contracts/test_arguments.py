@@ -114,3 +114,14 @@ def test_terms_leave_out_the_ticket_and_what_was_not_given() -> None:
     given = {**CONSUME, "ticket_until": 5, "ticket": b"s" * 64}
     args = validate(CONTRACTS, "prepaid", "consume", given)
     assert args.terms() == {**CONSUME, "ticket_until": 5}
+
+
+def test_of_many_unknown_fields_one_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(*_: object) -> None:
+        raise AssertionError("the library describes each one of them")
+
+    monkeypatch.setattr("contracts.kernel.types.Args.model_validate", describe)
+    surplus = {f"x{number}": 0 for number in range(9)}
+    rejected = rejection("consume", {**CONSUME, **surplus})
+    assert rejected.details == {"field": "x0", "why": "unknown field"}
+    assert rejection("consume", {"": 0, **surplus}).details["field"] == "args"
