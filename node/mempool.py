@@ -17,6 +17,7 @@ from node.protocol.transaction import VALID_FOR_MS_MAX, lifetime_code
 POOL_TRANSACTIONS_MAX = 20_000
 POOL_BYTES_MAX = 64 << 20
 SENDER_TRANSACTIONS_MAX = 4_000
+SENDER_BYTES_MAX = 8 << 20
 QUARANTINE_MAX = 1_000
 NEVER_MS = 1 << 62
 
@@ -29,6 +30,7 @@ class Mempool:
         self._hash_of_id: dict[bytes, bytes] = {}
         self._senders: dict[bytes, dict[bytes, Candidate]] = {}
         self._quarantine: dict[bytes, None] = {}
+        self._bytes_of: dict[bytes, int] = {}
         self._earliest_end = NEVER_MS
         self.bytes = 0
 
@@ -61,15 +63,17 @@ class Mempool:
         self._check_lifetime(transaction.body.valid_until, now_ms)
         if transaction.content_hash in self._quarantine:
             raise Refused("QUARANTINED", "this transaction made an execution fail; operators know")
-        queue = self._senders.get(transaction.body.sender)
-        if queue is not None and len(queue) >= SENDER_TRANSACTIONS_MAX:
-            raise Refused("SENDER_LIMIT", f"{SENDER_TRANSACTIONS_MAX} of this sender wait already")
-        size = len(transaction.raw)
+        sender, size = transaction.body.sender, len(transaction.raw)
+        sender_bytes = self._bytes_of.get(sender, 0) + size
+        waiting = len(self._senders.get(sender, ()))
+        if waiting >= SENDER_TRANSACTIONS_MAX or sender_bytes > SENDER_BYTES_MAX:
+            raise Refused("SENDER_LIMIT", f"{waiting} of this sender wait already")
         if len(self._by_hash) >= POOL_TRANSACTIONS_MAX or self.bytes + size > POOL_BYTES_MAX:
             raise Refused("MEMPOOL_FULL", "the node is overloaded; send it again in a while")
         self._by_hash[transaction.content_hash] = candidate
         self._hash_of_id[transaction.id] = transaction.content_hash
-        self._senders.setdefault(transaction.body.sender, {})[transaction.content_hash] = candidate
+        self._senders.setdefault(sender, {})[transaction.content_hash] = candidate
+        self._bytes_of[sender] = sender_bytes
         self._earliest_end = min(self._earliest_end, transaction.body.valid_until)
         self.bytes += size
         return True
@@ -80,12 +84,14 @@ class Mempool:
         if content_hash is None:
             return
         candidate = self._by_hash.pop(content_hash)
-        self.bytes -= len(candidate.transaction.raw)
-        sender = candidate.transaction.body.sender
+        sender, size = candidate.transaction.body.sender, len(candidate.transaction.raw)
+        self.bytes -= size
+        sender_bytes = self._bytes_of.pop(sender) - size
         queue = self._senders.pop(sender)
         del queue[content_hash]
         if queue:
             self._senders[sender] = queue
+            self._bytes_of[sender] = sender_bytes
 
     def quarantine(self, candidate: Candidate) -> None:
         """Drop a poisonous candidate and remember not to take it again."""

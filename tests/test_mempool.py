@@ -93,6 +93,21 @@ def test_overload_is_refused_and_one_sender_cannot_fill_the_pool(
     assert refusal(pool, candidate(2)) == "MEMPOOL_FULL"
 
 
+def test_one_sender_cannot_fill_the_pool_with_few_large_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, third = candidate(0), candidate(0), candidate(0)
+    size = max(len(item.transaction.raw) for item in (first, second, third))
+    monkeypatch.setattr(rules, "SENDER_BYTES_MAX", 2 * size)
+    pool = Mempool()
+    pool.add(first, NOW_MS)
+    pool.add(second, NOW_MS)
+    assert refusal(pool, third) == "SENDER_LIMIT"
+    assert pool.add(candidate(1), NOW_MS)
+    pool.remove(first.transaction.id)
+    assert pool.add(third, NOW_MS)
+
+
 def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     item = candidate()
     monkeypatch.setattr(rules, "POOL_BYTES_MAX", len(item.transaction.raw))
