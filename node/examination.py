@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 LANE_TRANSACTIONS_MAX = 10_000
 LANE_BYTES_MAX = 32 << 20
+# Of each lane: what is examined together enters the engine together, and is read there once more.
+BATCH_BYTES_MAX = 512 << 10
 
 
 class Unexamined(NamedTuple):
@@ -45,10 +47,14 @@ class Lane:
         self._waiting.append(item)
         self.bytes += len(item.raw)
 
-    def take(self, count: int) -> list[Unexamined]:
-        """Remove and return the oldest `count`."""
-        taken = [self._waiting.popleft() for _ in range(count)]
-        self.bytes -= sum(len(item.raw) for item in taken)
+    def take(self, count_max: int) -> list[Unexamined]:
+        """Remove and return the oldest, as many and as large as one batch may have."""
+        taken: list[Unexamined] = []
+        size = 0
+        while self._waiting and len(taken) < count_max and size < BATCH_BYTES_MAX:
+            taken.append(self._waiting.popleft())
+            size += len(taken[-1].raw)
+        self.bytes -= size
         return taken
 
 
@@ -62,8 +68,8 @@ class ExaminationQueue:
 
     def take(self, count_max: int) -> list[Unexamined]:
         """Remove and return up to `count_max`: what is wanted, then half of each other lane."""
-        first = self.wanted.take(min(len(self.wanted), count_max))
+        first = self.wanted.take(count_max)
         room = count_max - len(first)
         half = max(room // 2, room - len(self.clients))
-        first += self.peers.take(min(len(self.peers), half))
-        return first + self.clients.take(min(len(self.clients), count_max - len(first)))
+        first += self.peers.take(half)
+        return first + self.clients.take(count_max - len(first))

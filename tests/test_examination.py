@@ -38,6 +38,16 @@ def test_few_large_transactions_fill_it_as_many_small_ones_do(
     assert not filled(Lane(), b"a" * 9).has_room((b"bb",))
 
 
+def test_a_batch_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "BATCH_BYTES_MAX", 10)
+    queue = ExaminationQueue()
+    filled(queue.clients, b"c" * 6, b"d" * 6, b"e" * 6)
+    filled(queue.peers, b"p" * 60, b"q" * 60)
+    assert raws(queue.take(250)) == [b"p" * 60, b"c" * 6, b"d" * 6]
+    assert raws(queue.take(250)) == [b"q" * 60, b"e" * 6]
+    assert (queue.peers.bytes, queue.clients.bytes) == (0, 0)
+
+
 def test_a_flood_of_clients_leaves_half_of_each_batch_to_peers() -> None:
     queue = ExaminationQueue()
     filled(queue.clients, *[b"c"] * 9)
