@@ -38,6 +38,9 @@ FAULTS_MAX = 20
 EXPIRY_GRACE_MS = 5_000
 
 TAKEN = frozenset({"PENDING", "KNOWN"})
+# A node that is behind does not know the holder yet; another one does, or this one will soon.
+BEHIND = "UNAUTHORIZED"
+BEHIND_ATTEMPTS_MAX = 30
 BUSY = frozenset({"MEMPOOL_FULL", "SENDER_LIMIT", "OVERLOADED", "STOPPING", "NOT_READY"})
 
 
@@ -163,7 +166,7 @@ class Runner:
             self._settle(sent.signed.id, item.final)
         elif item.code in TAKEN:
             sent.due = time.monotonic() + self._patience
-        elif item.code in BUSY:
+        elif item.code in BUSY or (item.code == BEHIND and sent.attempts < BEHIND_ATTEMPTS_MAX):
             self._try_later((sent,), item.code)
         elif item.code == "TX_EXPIRED":
             self._sign_again(sent)

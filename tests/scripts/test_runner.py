@@ -83,7 +83,7 @@ class FakeNetwork:
             return BatchItem(self.answer_all, "", None)
         trick = self._chance.random()
         if trick < self._mishaps:
-            codes = ("MEMPOOL_FULL", "TX_EXPIRED", "PENDING", "KNOWN")
+            codes = ("MEMPOOL_FULL", "UNAUTHORIZED", "TX_EXPIRED", "PENDING", "KNOWN")
             return BatchItem(self._chance.choice(codes), "", None)  # and forgotten
         if not self.forgets_all:
             code = self.codes[raw] = self._book(self.sent[raw])
@@ -159,12 +159,13 @@ async def test_long_silence_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
     assert caught.group_contains(NoQuorum)
 
 
-async def test_a_refusal_for_good_ends_the_run() -> None:
+@pytest.mark.parametrize("code", ["FOREIGN_CHAIN", "UNAUTHORIZED"])
+async def test_a_refusal_for_good_ends_the_run(code: str) -> None:
     network = FakeNetwork()
-    network.answer_all = "FOREIGN_CHAIN"
+    network.answer_all = code
     with pytest.raises(ExceptionGroup) as caught:
         await run(network, Plan(make_log(2, 3), {}))
-    assert caught.group_contains(Rejected, match="FOREIGN_CHAIN")
+    assert caught.group_contains(Rejected, match=code)
 
 
 async def test_a_finished_plan_sends_nothing() -> None:
