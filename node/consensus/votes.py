@@ -81,9 +81,14 @@ def says_the_same(chain: Chain, first: SignedVote, second: SignedVote) -> bool:
 
 
 def contradicts(chain: Chain, first: SignedVote, second: SignedVote) -> bool:
-    """Whether one signer said two things in the same (type, height, view)."""
+    """Whether one signer said two things in the same (type, height, view).
+
+    A DISSENT is a report and not a vote: it is not persisted, and an honest member that restarts
+    before two proposals of an equivocating leader may dissent from both.
+    """
     return (
         type(first) is type(second)
+        and not isinstance(first, Dissent)
         and (first.signer, first.height, first.view) == (second.signer, second.height, second.view)
         and not says_the_same(chain, first, second)
     )
