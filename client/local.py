@@ -38,6 +38,7 @@ LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
 AUDIT_SECONDS_MAX = 3_600.0
 NETWORK_FILE = "network.toml"
+_OWN_MODE = 0o600
 STANDARD_INPUT = Path("/dev/stdin")
 # What `python -m node` puts before its one line about what went wrong.
 NODE_PREFIX = "groat node: "
@@ -116,6 +117,8 @@ class LocalNode:
                 f"{self.folder / 'node.toml'}",
             )
         command = [*python_node(), "run", "--folder", str(self.folder)]
+        for path in (self.log, self._pid_file):
+            path.touch(_OWN_MODE)
         with self.log.open("ab") as log:
             child = subprocess.Popen(  # noqa: S603
                 command,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -79,9 +80,16 @@ def _run(options: argparse.Namespace) -> int:
     from node.app import run_node
     from node.folder import load_node
 
+    _keep_private()
     settings = load_node(options.folder)
     _log_to_stderr(settings.log_level)
     return run_node(settings)
+
+
+def _keep_private() -> None:
+    """The databases are the operator's alone, and no dump of memory takes the keys to disk."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _create(options: argparse.Namespace) -> int:

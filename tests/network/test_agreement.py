@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,15 @@ async def test_a_purchase_settles_on_every_node(network: LocalNetwork, shop: Sho
     await shop.visit(one)
     await shop.visit(one, sealed=False)
     await check_every_node(network, shop, [one])
+
+
+def test_what_a_node_writes_is_for_its_operator_alone(network: LocalNetwork) -> None:
+    for node in network.nodes:
+        written = [path for path in node.folder.rglob("*") if path.lstat().st_mode & 0o077]
+        assert written == []
+        assert node.process is not None
+        limits = Path(f"/proc/{node.process.pid}/limits").read_text()
+        assert re.search(r"Max core file size +0 +0 ", limits)
 
 
 async def test_one_node_alone_is_believed_only_with_its_proof(shop: Shop, api: NodeApi) -> None:
