@@ -14,7 +14,7 @@ from node.protocol.errors import Misconfigured
 from node.protocol.keystore import read_private_file
 
 PASSWORD_VARIABLE = "GROAT_PASSWORD_FILE"  # noqa: S105
-PASSWORD_CHARS_MIN = 8
+PASSWORD_BYTES_MIN = 8
 
 
 def find_password(own: Path | None = None, *, new: bool = False) -> bytes:
@@ -24,9 +24,12 @@ def find_password(own: Path | None = None, *, new: bool = False) -> bytes:
     `WEAK_PASSWORD`.
     """
     named = os.environ.get(PASSWORD_VARIABLE)
-    if named:
-        return read_password(Path(named))
-    return _ask(new) if own is None else read_password(own)
+    if not named:
+        return _ask(new) if own is None else read_password(own)
+    password = read_password(Path(named))
+    if new:
+        _check_strength(password)
+    return password
 
 
 def read_password(path: Path) -> bytes:
@@ -46,8 +49,12 @@ def _ask(new: bool) -> bytes:
         )
     first = getpass.getpass("Password for the key: ")
     if new:
-        if len(first) < PASSWORD_CHARS_MIN:
-            raise Misconfigured("WEAK_PASSWORD", f"use at least {PASSWORD_CHARS_MIN} characters")
+        _check_strength(first.encode())
         if getpass.getpass("The same again: ") != first:
             raise Misconfigured("NO_PASSWORD", "the two passwords differ")
     return first.encode()
+
+
+def _check_strength(password: bytes) -> None:
+    if len(password) < PASSWORD_BYTES_MIN:
+        raise Misconfigured("WEAK_PASSWORD", f"use at least {PASSWORD_BYTES_MIN} characters")

@@ -181,6 +181,18 @@ def test_a_new_password_is_typed_twice(
     assert not (tmp_path / "alice.json").exists()
 
 
+def test_a_new_password_in_a_file_is_not_weaker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text("short\n")
+    monkeypatch.setenv(PASSWORD_VARIABLE, str(file))
+    with pytest.raises(Misconfigured) as error:
+        Wallet(tmp_path / "keys").store("alice", PrivateKey.generate())
+    assert _code(error) == "WEAK_PASSWORD"
+    assert password_source(tmp_path)(False) == b"short"
+
+
 def test_a_chosen_password_is_stretched_in_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
