@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -65,7 +65,10 @@ class Turn(NamedTuple):
 
 
 class NodeApi:
-    """One network, through the nodes at `urls`; `trust` is the light client's file, if any."""
+    """One network, through the nodes at `urls`; `trust` is the light client's file, if any.
+
+    `node_keys` has the ledger keys of nodes by url: sessions are opened with no others there.
+    """
 
     def __init__(
         self,
@@ -73,6 +76,7 @@ class NodeApi:
         urls: Sequence[str],
         *,
         trust: Path | None = None,
+        node_keys: Mapping[str, bytes] | None = None,
         attempt_seconds: float = ATTEMPT_SECONDS,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
@@ -81,7 +85,7 @@ class NodeApi:
         self.light = LightClient(genesis, trust)
         self.connection = Connection(urls, attempt_seconds)
         self.verified = VerifiedReader(self.light, self)
-        self._sessions = Sessions(genesis, self.connection, now_ms)
+        self._sessions = Sessions(genesis, self.connection, now_ms, node_keys or {})
         self._epoch = genesis.epoch_key
         self._now_ms = now_ms
         self._ephemeral = EphemeralKey()

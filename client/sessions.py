@@ -6,11 +6,11 @@ decision at each request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from client.connection import Answer, Connection, Request
-from client.errors import NotAllowed, Unreachable
+from client.errors import NotAllowed, Unproven, Unreachable
 from node.protocol.errors import Refused
 from node.protocol.genesis import Genesis
 from node.protocol.json_view import bytes_from_json, time_from_json
@@ -31,7 +31,15 @@ class Token(NamedTuple):
 class Sessions:
     """The open sessions of one client, by node and key."""
 
-    def __init__(self, genesis: Genesis, connection: Connection, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        connection: Connection,
+        now_ms: Callable[[], int],
+        node_keys: Mapping[str, bytes],
+    ) -> None:
+        """`node_keys`: the ledger key of each node whose key is known, by url."""
+        self._node_keys = node_keys
         self._chain = genesis.chain
         self._connection = connection
         self._now_ms = now_ms
@@ -74,6 +82,7 @@ class Sessions:
             challenge = bytes_from_json(asked.body.get("challenge"), "challenge")
             node_key = bytes_from_json(asked.body.get("node_key"), "node_key", 33)
             expires_at = time_from_json(str(asked.body.get("expires_at")))
+            self._check_node(url, node_key)
             digest = session_digest(self._chain, node_key, key.public_key, challenge, expires_at)
             answer = {
                 "public_key": public_key,
@@ -84,3 +93,8 @@ class Sessions:
             return Token(str(opened.body["token"]), time_from_json(str(opened.body["expires_at"])))
         except (Refused, KeyError):
             raise Unreachable("BAD_ANSWER", f"{url} gave no usable session") from None
+
+    def _check_node(self, url: str, node_key: bytes) -> None:
+        """Sign for no other node than the one asked: it could pass the signature on to that one."""
+        if self._node_keys.get(url, node_key) != node_key:
+            raise Unproven("OTHER_NODE", f"{url} shows the key of another node: do not believe it")

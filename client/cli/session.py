@@ -84,7 +84,11 @@ class Session:
         """The SDK on this network."""
         from client.node_api import NodeApi
 
-        return NodeApi(self.folder.genesis, self.urls, trust=self.folder.trust_path)
+        keys = {
+            one.http_url.rstrip("/"): bytes.fromhex(one.public_key) for one in self.folder.endpoints
+        }
+        trust = self.folder.trust_path
+        return NodeApi(self.folder.genesis, self.urls, trust=trust, node_keys=keys)
 
     def key(self, name: str | None) -> PrivateKey | None:
         """The private key of this name, None for none."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from client.connection import Request
 from client.errors import (
     Expired,
     NoQuorum,
@@ -16,6 +17,7 @@ from client.errors import (
     Overloaded,
     Pending,
     Rejected,
+    Unproven,
     Unreachable,
 )
 from client.node_api import NodeApi
@@ -282,6 +284,29 @@ async def test_private_reading_fails_over(shop: World, node: Node) -> None:
     async with connect(shop, [DEAD, node.url]) as api:
         answer = await api.query("prepaid", "card", {"card": CARD.hex()}, HOLDER)
     assert answer["result"]["remaining"] == "10000"
+
+
+async def test_a_session_is_opened_with_the_node_asked_and_no_other(
+    shop: World, node: Node
+) -> None:
+    """A node that passes on another's challenge would get the reader's token there."""
+    asked: list[str] = []
+
+    async def pass_on(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        async with connect(shop, [node.url]) as honest:
+            answer = await honest.ask(Request("POST", request.path, body=await request.json()))
+        return web.json_response(answer.body)
+
+    own = {node.url: node.service.public_key}
+    async with serve_handler(pass_on) as relay:
+        keys = {**own, relay: STRANGER.public_key}
+        async with NodeApi(shop.genesis, [relay], node_keys=keys) as api:
+            with pytest.raises(Unproven) as error:
+                await api.query("prepaid", "card", {"card": CARD.hex()}, HOLDER)
+    assert (error.value.code, asked) == ("OTHER_NODE", ["/v1/challenges"])
+    async with NodeApi(shop.genesis, [node.url], node_keys=own, now_ms=lambda: shop.now_ms) as api:
+        await api.query("prepaid", "card", {"card": CARD.hex()}, HOLDER)
 
 
 # ---- status
