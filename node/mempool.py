@@ -17,9 +17,11 @@ from node.protocol.transaction import VALID_FOR_MS_MAX, lifetime_code
 POOL_TRANSACTIONS_MAX = 20_000
 POOL_BYTES_MAX = 64 << 20
 SENDER_TRANSACTIONS_MAX = 4_000
+SENDER_CALLS_MAX = 8_000
 SENDER_BYTES_MAX = 8 << 20
 QUARANTINE_MAX = 1_000
 NEVER_MS = 1 << 62
+SENDER_LIMIT = ("SENDER_LIMIT", "enough of this sender waits already; send it again in a while")
 
 
 class Mempool:
@@ -30,7 +32,7 @@ class Mempool:
         self._hash_of_id: dict[bytes, bytes] = {}
         self._senders: dict[bytes, dict[bytes, Candidate]] = {}
         self._quarantine: dict[bytes, None] = {}
-        self._bytes_of: dict[bytes, int] = {}
+        self._weight_of: dict[bytes, tuple[int, int]] = {}
         self._earliest_end = NEVER_MS
         self.bytes = 0
 
@@ -64,19 +66,26 @@ class Mempool:
         if transaction.content_hash in self._quarantine:
             raise Refused("QUARANTINED", "this transaction made an execution fail; operators know")
         sender, size = transaction.body.sender, len(transaction.raw)
-        sender_bytes = self._bytes_of.get(sender, 0) + size
-        waiting = len(self._senders.get(sender, ()))
-        if waiting >= SENDER_TRANSACTIONS_MAX or sender_bytes > SENDER_BYTES_MAX:
-            raise Refused("SENDER_LIMIT", f"{waiting} of this sender wait already")
+        if self.is_at_limit(sender):
+            raise Refused(*SENDER_LIMIT)
         if len(self._by_hash) >= POOL_TRANSACTIONS_MAX or self.bytes + size > POOL_BYTES_MAX:
             raise Refused("MEMPOOL_FULL", "the node is overloaded; send it again in a while")
         self._by_hash[transaction.content_hash] = candidate
         self._hash_of_id[transaction.id] = transaction.content_hash
         self._senders.setdefault(sender, {})[transaction.content_hash] = candidate
-        self._bytes_of[sender] = sender_bytes
+        self._weigh(candidate, 1)
         self._earliest_end = min(self._earliest_end, transaction.body.valid_until)
         self.bytes += size
         return True
+
+    def is_at_limit(self, sender: bytes) -> bool:
+        """Whether a sender's share is used up: in transactions, calls or bytes."""
+        size, calls = self._weight_of.get(sender, (0, 0))
+        return (
+            len(self._senders.get(sender, ())) >= SENDER_TRANSACTIONS_MAX
+            or calls >= SENDER_CALLS_MAX
+            or size >= SENDER_BYTES_MAX
+        )
 
     def remove(self, transaction_id: bytes) -> None:
         """Forget the candidate with this id; its sender goes to the end of the round."""
@@ -86,12 +95,11 @@ class Mempool:
         candidate = self._by_hash.pop(content_hash)
         sender, size = candidate.transaction.body.sender, len(candidate.transaction.raw)
         self.bytes -= size
-        sender_bytes = self._bytes_of.pop(sender) - size
         queue = self._senders.pop(sender)
         del queue[content_hash]
         if queue:
             self._senders[sender] = queue
-            self._bytes_of[sender] = sender_bytes
+        self._weigh(candidate, -1)
 
     def quarantine(self, candidate: Candidate) -> None:
         """Drop a poisonous candidate and remember not to take it again."""
@@ -129,6 +137,14 @@ class Mempool:
         """The first `count` arrivals."""
         waiting = iter(self._by_hash.values())
         return [candidate for _, candidate in zip(range(count), waiting, strict=False)]
+
+    def _weigh(self, candidate: Candidate, sign: int) -> None:
+        """Add a candidate to its sender's share, or take it out of it."""
+        body = candidate.transaction.body
+        size, calls = self._weight_of.pop(body.sender, (0, 0))
+        calls += sign * len(body.calls)
+        if calls:
+            self._weight_of[body.sender] = (size + sign * len(candidate.transaction.raw), calls)
 
     @staticmethod
     def _check_lifetime(valid_until: int, now_ms: int) -> None:

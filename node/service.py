@@ -18,11 +18,13 @@ from node.driver import Driver
 from node.folder import NodeSettings
 from node.http.service import FailedCheck
 from node.intake import STRANGER, is_stranger
+from node.mempool import SENDER_LIMIT
 from node.net.transport import Transport
 from node.outputs import SubmitResult
 from node.protocol.block import Receipt
 from node.protocol.errors import Refused
 from node.protocol.json_view import time_to_json, to_json
+from node.protocol.transaction import sender_of
 from node.query import Query
 from node.verifier import Verifier
 
@@ -77,15 +79,21 @@ class LiveService:
     # ---- submission and waiting
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
-        """One verdict each, in order. Strangers are refused before they cost any cryptography."""
-        strange = [is_stranger(self._store, raw) for raw in raws]
-        if not any(strange):
-            return await self._driver.submit(raws)
-        known = [raw for raw, stranger in zip(raws, strange, strict=True) if not stranger]
-        verdicts = iter(await self._driver.submit(known) if known else ())
-        refused = SubmitResult(None, *STRANGER)
-        self._driver.refused_content += sum(strange)
-        return [refused if stranger else next(verdicts) for stranger in strange]
+        """One verdict each, in order. Who is unknown or sends too much costs no cryptography."""
+        early = [self._refused_early(raw) for raw in raws]
+        left = [raw for raw, refusal in zip(raws, early, strict=True) if refusal is None]
+        verdicts = iter(await self._driver.submit(left) if left else ())
+        return [refusal or next(verdicts) for refusal in early]
+
+    def _refused_early(self, raw: bytes) -> SubmitResult | None:
+        sender = sender_of(raw)
+        if is_stranger(self._store, raw):
+            self._driver.refused_content += 1
+            return SubmitResult(None, *STRANGER)
+        if sender is not None and self._engine.mempool.is_at_limit(sender):
+            self._driver.refused_room += 1
+            return SubmitResult(None, *SENDER_LIMIT)
+        return None
 
     def pending_until(self, transaction_id: bytes) -> int | None:
         """`valid_until` of a transaction that waits here."""

@@ -98,7 +98,7 @@ def test_one_sender_cannot_fill_the_pool_with_few_large_ones(
 ) -> None:
     first, second, third = candidate(0), candidate(0), candidate(0)
     size = max(len(item.transaction.raw) for item in (first, second, third))
-    monkeypatch.setattr(rules, "SENDER_BYTES_MAX", 2 * size)
+    monkeypatch.setattr(rules, "SENDER_BYTES_MAX", 2 * size - 9)
     pool = Mempool()
     pool.add(first, NOW_MS)
     pool.add(second, NOW_MS)
@@ -106,6 +106,22 @@ def test_one_sender_cannot_fill_the_pool_with_few_large_ones(
     assert pool.add(candidate(1), NOW_MS)
     pool.remove(first.transaction.id)
     assert pool.add(third, NOW_MS)
+
+
+def test_one_sender_cannot_fill_the_blocks_with_many_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules, "SENDER_CALLS_MAX", 2)
+    pool = Mempool()
+    first = candidate(0)
+    sender = first.transaction.body.sender
+    pool.add(first, NOW_MS)
+    assert not pool.is_at_limit(sender)
+    pool.add(candidate(0), NOW_MS)
+    assert pool.is_at_limit(sender)
+    assert refusal(pool, candidate(0)) == "SENDER_LIMIT"
+    pool.remove(first.transaction.id)
+    assert not pool.is_at_limit(sender)
 
 
 def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

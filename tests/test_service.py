@@ -9,11 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from node.mempool import Mempool
 from node.outputs import SubmitResult
 from node.protocol.errors import Refused
 from node.protocol.transaction import Call
 from node.service import LiveService
-from tests.http.support import BANK, STRANGER, World
+from tests.http.support import BANK, HOLDER, STRANGER, World
 
 EXPIRE = Call("kernel", "expire_pending", {})
 
@@ -23,7 +24,8 @@ class Spy:
 
     def __init__(self) -> None:
         self.examined: list[bytes] = []
-        self.refused_content = 0
+        self.refused_content = self.refused_room = 0
+        self.mempool = Mempool()
 
     def observe(self, _: object) -> None:
         pass
@@ -45,7 +47,7 @@ def world() -> World:
 def service_of(world: World, spy: Spy) -> LiveService:
     """The service over a world, with the spy in the place of driver and verifier."""
     settings = SimpleNamespace(name="node1", key=BANK, data=Path(), genesis=world.genesis)
-    core = SimpleNamespace(store=world.store, engine=None, executor=world.executor)
+    core = SimpleNamespace(store=world.store, engine=spy, executor=world.executor)
     parts: Mapping[str, object] = {
         "settings": settings,
         "query": world.query,
@@ -76,6 +78,18 @@ async def test_strangers_alone_do_not_reach_the_driver(world: World) -> None:
     spy = Spy()
     (result,) = await service_of(world, spy).submit([world.transaction(STRANGER, EXPIRE).raw])
     assert (result.code, spy.examined) == ("UNAUTHORIZED", [])
+
+
+async def test_who_sends_too_much_is_not_examined_either(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.mempool.SENDER_CALLS_MAX", 1)
+    spy = Spy()
+    spy.mempool.add(world.admit(world.transaction(BANK, EXPIRE).raw), world.now_ms)
+    raws = [world.transaction(sender, EXPIRE).raw for sender in (BANK, HOLDER)]
+    results = await service_of(world, spy).submit(raws)
+    assert [result.code for result in results] == ["SENDER_LIMIT", "PENDING"]
+    assert (spy.examined, spy.refused_room) == ([raws[1]], 1)
 
 
 async def test_bytes_that_are_no_transaction_are_for_the_verifier_to_explain(world: World) -> None:
