@@ -28,6 +28,7 @@ JSON_TYPE = "application/json"
 SUBMITTED_MAX = 65_536
 BACKGROUND_MAX = 64
 REST = 2
+REST_S_MAX = 0.25
 _IMMUTABLE = "public, max-age=31536000, immutable"
 
 
@@ -77,7 +78,8 @@ class Turn:
 
     async def __aexit__(self, *_: object) -> None:
         rest_s = REST * (time.monotonic() - self._began)
-        asyncio.get_running_loop().call_later(rest_s, self._lock.release)
+        # The process may have been stopped meanwhile, and for long.
+        asyncio.get_running_loop().call_later(min(rest_s, REST_S_MAX), self._lock.release)
 
 
 class Shared:

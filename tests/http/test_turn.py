@@ -30,6 +30,15 @@ async def test_answers_are_made_one_by_one_with_rests_between() -> None:
     assert min(gaps) >= WORK_S * (1 + REST) * 0.9
 
 
+async def test_a_process_that_was_stopped_does_not_rest_for_as_long() -> None:
+    turn = Turn()
+    async with asyncio.timeout(5):
+        async with turn:
+            turn._began -= 3_600
+        async with turn:
+            pass
+
+
 async def test_a_failed_answer_ends_its_turn(api: Api, world: World) -> None:
     for _ in range(3):
         assert await api.code("GET", "/v1/blocks/99", 404) == "NOT_FOUND"
