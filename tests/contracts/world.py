@@ -83,7 +83,7 @@ def signature_of(signer: bytes, contract: str, action: str, terms: Mapping[str, 
 
 
 class World:
-    """A network of one, with a bank, a regulator, a merchant, a bookkeeper and an admin."""
+    """A network of one, with a bank, a regulator, a merchant, a bookkeeper and an administrator."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class World:
         allow_clear: bool = True,
         time_scale: int = 1,
     ) -> None:
-        staff = ("bank", "regulator", "merchant", "bookkeeper", "admin", "operator")
+        staff = ("bank", "regulator", "merchant", "bookkeeper", "administrator", "operator")
         self.time_ms = START_MS
         self.height = 0
         self.time_scale = time_scale
