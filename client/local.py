@@ -286,8 +286,18 @@ def create_network(directory: Path, arguments: Sequence[str]) -> None:
     found("create", directory, arguments)
 
 
-def found(part: str, directory: Path, arguments: Sequence[str]) -> None:
-    """Run one part of founding a network, `create`, `init` or `join`; raises as above."""
+def prepare(directory: Path, name: str, address: str, http: str) -> dict[str, Any]:
+    """Run `python -m node prepare …`, see `node.joining`: what a new node's admission says."""
+    arguments = [name, "--address", address, "--http", http]
+    plan: dict[str, Any] = json.loads(found("prepare", directory, arguments))
+    return plan
+
+
+def found(part: str, directory: Path, arguments: Sequence[str]) -> str:
+    """Run one part of founding a network, `create`, `init`, `join` or `prepare`; what it printed.
+
+    Raises as above.
+    """
     command = [*python_node(), part, "--dir", str(directory), *arguments]
     # Its standard input stays ours: it may have to ask for a password.
     done = subprocess.run(  # noqa: S603
@@ -305,6 +315,7 @@ def found(part: str, directory: Path, arguments: Sequence[str]) -> None:
         if not message or not code.isupper():
             code, message = f"{part.upper()}_FAILED", f"{code}: {message}".rstrip(": ")
         raise Misconfigured(code, message)
+    return done.stdout
 
 
 def network_file(given: Path | None) -> Path:

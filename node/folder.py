@@ -54,15 +54,14 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
     check_contracts(genesis)
     interface = _load_interface(folder / config.interface, genesis)
     key = open_node_key(folder, config, password)
-    joining = Joining.load(folder / JOINING_FILE) if (folder / JOINING_FILE).exists() else None
-    wrap = None if joining is None else bytes.fromhex(joining.wrap)
+    joining = _load_joining(folder)
     return NodeSettings(
         name=config.name,
         folder=folder,
         genesis=genesis,
         interface=interface,
         key=key,
-        secret=open_committee_secret(genesis, key, wrap),
+        secret=committee_secret(genesis, key, folder),
         listen=split_address(config.listen),
         http=split_address(config.http),
         tls=TlsFiles.in_folder(folder),
@@ -82,6 +81,18 @@ def open_node_key(folder: Path, config: NodeConfig, password: bytes | None = Non
     content = read_private_file(path)
     known = folder / config.password_file if config.password_file else None
     return decrypt_key(content, password or find_password(known), str(path))
+
+
+def committee_secret(genesis: Genesis, key: PrivateKey, folder: Path) -> CommitteeSecret:
+    """The committee's secret as the node in `folder` holds it; raises as above."""
+    joining = _load_joining(folder)
+    wrap = None if joining is None else bytes.fromhex(joining.wrap)
+    return open_committee_secret(genesis, key, wrap)
+
+
+def _load_joining(folder: Path) -> Joining | None:
+    path = folder / JOINING_FILE
+    return Joining.load(path) if path.exists() else None
 
 
 def _load_interface(path: Path, genesis: Genesis) -> dict[str, Any]:

@@ -56,6 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "node.code_hashes": PROTOCOL | {"contracts"},
     "node.genesis": PROTOCOL
     | {"contracts", "node.code_hashes", "node.config", "node.members", "node.net.tls"},
+    "node.joining": PROTOCOL | {"node.config", "node.folder", "node.members", "node.net.tls"},
     "node.folder": PROTOCOL | {"node.code_hashes", "node.config", "node.net.tls"},
     "node.members": PROTOCOL | {"node.code_hashes", "node.config", "node.folder", "node.net.tls"},
     # `node` is where its sources lie, for the processes that the client starts.

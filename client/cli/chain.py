@@ -96,6 +96,7 @@ async def block(
             path = f"/v1/blocks/{header.height}/transactions"
             items = await _pages(api, path, session.key(key))
     names = {entry.public_key: entry.name for entry in session.folder.genesis.validators}
+    names |= {one.public_key: one.name for one in session.folder.endpoints}
     seals = [seal.signer.hex() for seal in certified.certificate.seals]
     view: dict[str, Any] = {
         "id": header.id(session.folder.genesis.chain).hex(),

@@ -238,9 +238,9 @@ def open_committee_secret(
     `wrap` is that of a node which joined later; a founder's is in the genesis file. Raises
     `Misconfigured` `NOT_A_VALIDATOR`, or `BAD_EPOCH_WRAP` when the wrap is damaged.
     """
+    if wrap is None and (listed := genesis.epoch.wraps.get(key.public_key.hex())) is not None:
+        wrap = bytes.fromhex(listed)
     if wrap is None:
-        wrap = bytes.fromhex(genesis.epoch.wraps.get(key.public_key.hex(), ""))
-    if not wrap:
         raise Misconfigured(
             "NOT_A_VALIDATOR", "the genesis file does not list this node's key; use its own folder"
         )
