@@ -1,7 +1,7 @@
 """Governing a network as its administrators: one proposes, another approves, and blocks pass.
 
 For hosts that hold the keys of two administrators, as dev networks do; elsewhere each sends its own
-call with `groat kernel …`. What may be decided is the contract's business.
+call with `groat call kernel …`. What may be decided is the contract's business.
 """
 
 from __future__ import annotations
@@ -66,6 +66,9 @@ class Administrators:
     async def _call(self, key: PrivateKey, action: str, args: Mapping[str, Value]) -> Outcome:
         transaction = self._api.build(key, [Call(KERNEL, action, dict(args))], sealed=False)
         outcome = await self._api.submit(transaction, timeout_seconds=SUBMIT_SECONDS)
+        if outcome.final:
+            # Why something was refused is for its sender alone.
+            outcome = await self._api.outcome(transaction.id, viewer=key)
         return outcome.require()
 
 
@@ -77,7 +80,7 @@ def administrator_keys(genesis: Genesis, wallet: Wallet) -> tuple[PrivateKey, Pr
         raise Misconfigured(
             "NO_ADMINISTRATORS",
             "this needs the keys of two administrators in one folder; where they are on different "
-            "hosts, one proposes and the other runs `groat kernel approve`",
+            "hosts, one proposes and the other approves, with `groat call kernel …`",
         )
     return wallet.open(held[0]), wallet.open(held[1])
 
