@@ -13,12 +13,11 @@ from client.cli.session import Session, command
 from client.local import (
     LocalNetwork,
     create_network,
-    follow,
     found,
     network_file,
     remove_network,
-    tail,
 )
+from client.logs import follow, tail
 from client.wallet import DEV_PASSWORD_FILE
 from node.protocol.ceremony import MEMBER_SUFFIX, Member
 from node.protocol.errors import Misconfigured
