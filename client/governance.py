@@ -30,7 +30,11 @@ PROPOSAL_BYTES = 16
 NODES_MAX = 100
 SUBMIT_SECONDS = 60.0
 STEP_SECONDS_MAX = 120.0
+READY_SECONDS_MAX = 30.0
+PROGRESS_SECONDS = 2.0
 POLL_SECONDS = 0.3
+# Blocks go on coming between one question and the next.
+LAG_HEIGHTS_MAX = 5
 
 Progress = Callable[[str], None]
 
@@ -94,9 +98,12 @@ async def listed_nodes(api: NodeApi) -> list[Json]:
 
 async def ready_proof(api: NodeApi, url: str) -> dict[str, Value]:
     """A node's signature over the state that it has reached, as arguments."""
-    ready = (await api.status(url)).get("ready")
-    if not isinstance(ready, dict):
-        raise Unreachable("NOT_READY", f"{url} is not ready to validate")
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while not isinstance(ready := (await api.status(url)).get("ready"), dict):
+        # Under load a node may be a block behind at the moment of asking.
+        if time.monotonic() > deadline:
+            raise Unreachable("NOT_READY", f"{url} is not ready to validate")
+        await asyncio.sleep(POLL_SECONDS)
     return {
         "ready_height": int(ready["height"]),
         "ready_root": bytes.fromhex(ready["root"]),
@@ -109,7 +116,7 @@ async def until_caught_up(api: NodeApi, url: str, progress: Progress) -> int:
 
     It may take as long as it needs, but must move: raises `Pending` if it stands still.
     """
-    last, deadline = -1, time.monotonic() + STEP_SECONDS_MAX
+    last, deadline, told = -1, time.monotonic() + STEP_SECONDS_MAX, 0.0
     while True:
         try:
             status = await api.status(url)
@@ -117,12 +124,15 @@ async def until_caught_up(api: NodeApi, url: str, progress: Progress) -> int:
             status = {}
         height = int(status.get("height", -1))
         others = await _highest(api, url)
-        if status.get("caught_up") and height >= others:
+        if status.get("caught_up") and height + LAG_HEIGHTS_MAX >= others:
             return height
+        now = time.monotonic()
         if height > last:
-            last, deadline = height, time.monotonic() + STEP_SECONDS_MAX
-            progress(f"at height {height} of {others}")
-        if time.monotonic() > deadline:
+            last, deadline = height, now + STEP_SECONDS_MAX
+            if now - told > PROGRESS_SECONDS:
+                told = now
+                progress(f"at height {height} of {others}")
+        if now > deadline:
             raise Pending("STUCK", f"{url} stands still at height {last} of {others}")
         await asyncio.sleep(POLL_SECONDS)
 
