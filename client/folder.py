@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ class NetworkFolder:
         """The nodes of the network, in the order of the file."""
         path = self.path / "network.json"
         return parse_settings(Endpoints, read_file(path), str(path)).endpoints
+
+    def write_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Replace network.json, which another object must read anew."""
+        path = self.path / "network.json"
+        text = Endpoints(endpoints=tuple(endpoints)).model_dump_json(indent=1) + "\n"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(text)
+        temporary.chmod(path.stat().st_mode & 0o777)
+        temporary.replace(path)
 
     @cached_property
     def interface(self) -> dict[str, Any]:

@@ -84,6 +84,11 @@ class LightClient:
         found = (members for first, members in reversed(self._eras) if first <= height)
         return next(found, self._eras[0][1])
 
+    @property
+    def newest_since(self) -> int:
+        """The first height of the newest set known here."""
+        return self._eras[-1][0]
+
     def check(self, header: BlockHeader, certificate: CommitCertificate) -> None:
         """Raise `Unproven` unless a quorum sealed this header; remember it if it is the highest."""
         validators = self.validators_at(header.height)

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import node
 from client.folder import NetworkFolder
+from client.logs import tail
 from node.protocol.errors import GroatError, Misconfigured
 from node.protocol.password import PASSWORD_VARIABLE, find_password
 
@@ -34,7 +35,6 @@ STOP_SECONDS_MAX = 15.0
 POLL_SECONDS = 0.05
 SIGNAL_SECONDS_MAX = 2.0
 PROBE_SECONDS = 1.0
-LOG_LINE_BYTES_MAX = 4_096
 CREATE_SECONDS_MAX = 300.0
 AUDIT_SECONDS_MAX = 3_600.0
 NETWORK_FILE = "network.toml"
@@ -286,8 +286,18 @@ def create_network(directory: Path, arguments: Sequence[str]) -> None:
     found("create", directory, arguments)
 
 
-def found(part: str, directory: Path, arguments: Sequence[str]) -> None:
-    """Run one part of founding a network, `create`, `init` or `join`; raises as above."""
+def prepare(directory: Path, name: str, address: str, http: str) -> dict[str, Any]:
+    """Run `python -m node prepare …`, see `node.joining`: what a new node's admission says."""
+    arguments = [name, "--address", address, "--http", http]
+    plan: dict[str, Any] = json.loads(found("prepare", directory, arguments))
+    return plan
+
+
+def found(part: str, directory: Path, arguments: Sequence[str]) -> str:
+    """Run one part of founding a network, `create`, `init`, `join` or `prepare`; what it printed.
+
+    Raises as above.
+    """
     command = [*python_node(), part, "--dir", str(directory), *arguments]
     # Its standard input stays ours: it may have to ask for a password.
     done = subprocess.run(  # noqa: S603
@@ -305,6 +315,7 @@ def found(part: str, directory: Path, arguments: Sequence[str]) -> None:
         if not message or not code.isupper():
             code, message = f"{part.upper()}_FAILED", f"{code}: {message}".rstrip(": ")
         raise Misconfigured(code, message)
+    return done.stdout
 
 
 def network_file(given: Path | None) -> Path:
@@ -340,35 +351,6 @@ def node_environment(password_file: Path | None) -> dict[str, str]:
     if password_file is not None:
         environment[PASSWORD_VARIABLE] = str(password_file)
     return environment
-
-
-def tail(path: Path, lines: int) -> list[str]:
-    """The last lines of a text file, [] if there is none."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - (lines + 1) * LOG_LINE_BYTES_MAX))
-            content = file.read()
-    except OSError:
-        return []
-    return content.decode(errors="replace").splitlines()[-lines:]
-
-
-def follow(paths: dict[str, Path]) -> Iterator[tuple[str, str]]:
-    """New lines of several files as they are written, each with its file's name; endless."""
-    offsets = {name: path.stat().st_size if path.exists() else 0 for name, path in paths.items()}
-    while True:
-        for name, path in paths.items():
-            if not path.exists():
-                continue
-            with path.open("rb") as file:
-                file.seek(min(offsets[name], path.stat().st_size))
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    offsets[name] = file.tell()
-                    yield name, line.decode(errors="replace").rstrip("\n")
-        time.sleep(POLL_SECONDS * 4)
 
 
 def _password(nodes: Sequence[LocalNode]) -> bytes | None:

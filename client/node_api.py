@@ -235,7 +235,7 @@ class NodeApi:
         answers = list((await self.statuses()).values())
         alive = [answer for answer in answers if isinstance(answer, dict)]
         needed = self.light.validators_at(self.light.head.height + 1).quorum
-        everyone = len(answers) >= len(self.genesis.validators)
+        everyone = len(answers) >= self.light.validators_at(self.light.head.height + 1).size
         alone = [one for one in alive if any(name == "peers" for name, _ in failed_checks(one))]
         if alive and (len(alone) == len(alive) or (everyone and len(alive) < needed)):
             count = len(alive)
@@ -342,7 +342,7 @@ class NodeApi:
                 return
             # The header was asked for first: the look-up saw at least that block.
             silent += header.time_ms > valid_until
-        if silent > self.genesis.validator_set.faulty_max:
+        if silent > self.light.validators_at(self.light.head.height + 1).faulty_max:
             identity = transaction_id.hex()
             message = (
                 f"{identity} was not ordered in its lifetime and never will be; send a new one"

@@ -33,7 +33,9 @@ class Outcome(NamedTuple):
         """Itself if committed; raises `Rejected` with the contract's code, or `Pending`."""
         if self.status == "failed":
             code = self.code or "FAILED"
-            raise Rejected(code, f"the contract rejected {self.id}", id=self.id, **self.details)
+            why = self.details.get("why")
+            text = f"the contract rejected {self.id}" + (f": {why}" if why else "")
+            raise Rejected(code, text, id=self.id, **self.details)
         if not self.final:
             raise Pending("PENDING", f"{self.id} is not final yet; ask again", id=self.id)
         return self

@@ -28,6 +28,7 @@ from node.protocol.validators import ValidatorSet
 
 STALE_RETRIES = 5
 STALE_PAUSE_SECONDS = 0.2
+ERAS_MAX = 10_000
 
 
 class ProvenRecord(NamedTuple):
@@ -49,6 +50,13 @@ class ProvenReceipt(NamedTuple):
     code: str
     receipt: Receipt | None
     header: BlockHeader
+
+
+class _Era(NamedTuple):
+    """A validator set and the first height that it decides, as one node says."""
+
+    since: int
+    validators: ValidatorSet
 
 
 class Asker(Protocol):
@@ -144,26 +152,63 @@ class VerifiedReader:
 
     async def certified(self, canonical: object, url: str) -> CertifiedHeader:
         """The block in `{"header": hex, "certificate": hex}` as the node at `url` gave it."""
-        if not isinstance(canonical, dict):
-            raise Unproven("NO_PROOF", f"{url} gave no certified header")
-        header = decode_header(_bytes(canonical.get("header"), url))
-        certificate = decode_certificate(_bytes(canonical.get("certificate"), url))
-        self._light.check(header, certificate)
+        block = _decoded(canonical, url)
+        header = block.header
+        try:
+            self._light.check(header, block.certificate)
+        except Unproven:
+            # Others may decide by now: follow the changes of the set up to there.
+            if not await self._follow_validators(header.height, url):
+                raise
+            self._light.check(header, block.certificate)
         if self._light.names_new_validators(header):
-            await self._learn_validators(header, url)
-        return CertifiedHeader(header, certificate)
+            await self._follow_validators(header.height + 1, url)
+            if self._light.names_new_validators(header):
+                raise Unproven("BAD_VALIDATORS", f"{url} does not know the next validators")
+        return block
 
-    async def _learn_validators(self, header: BlockHeader, url: str) -> None:
-        answer = await self._asker.ask(Request("GET", "/v1/validators"), url=url)
+    async def _follow_validators(self, height: int, url: str) -> bool:
+        """Learn every set from the newest known one to that of `height`; whether there was any.
+
+        Each is named by the last header that the one before it sealed.
+        """
+        eras: list[_Era] = []
+        while height > self._light.newest_since and len(eras) < ERAS_MAX:
+            era = await self._era(height, url)
+            if not self._light.newest_since < era.since <= height:
+                break
+            eras.append(era)
+            height = era.since - 1
+        for era in reversed(eras):
+            answer = await self._asker.ask(Request("GET", f"/v1/blocks/{era.since - 1}"), url=url)
+            last = _decoded(answer.body.get("canonical"), url)
+            if last.header.height != era.since - 1:
+                raise Unproven("OTHER_BLOCK", f"{url} answered with another block")
+            self._light.check(last.header, last.certificate)
+            self._light.learn(last.header, era.validators)
+        return bool(eras)
+
+    async def _era(self, height: int, url: str) -> _Era:
+        """The set that decides `height` as the node at `url` says; nothing is proved yet."""
+        request = Request("GET", "/v1/validators", {"height": str(height)})
+        answer = await self._asker.ask(request, url=url)
         try:
             members = tuple(
                 bytes_from_json(item["public_key"], "public_key", PUBLIC_KEY_BYTES)
                 for item in answer.body["items"]
             )
             more_than = integer_from_json(answer.body["confirmations_more_than"], "preset")
+            since = integer_from_json(answer.body["since"], "since")
         except (KeyError, TypeError, Refused):
             raise Unproven("BAD_VALIDATORS", f"{url} gave no validator set") from None
-        self._light.learn(header, ValidatorSet(members, more_than))
+        return _Era(since, ValidatorSet(members, more_than))
+
+
+def _decoded(canonical: object, url: str) -> CertifiedHeader:
+    if not isinstance(canonical, dict):
+        raise Unproven("NO_PROOF", f"{url} gave no certified header")
+    header = decode_header(_bytes(canonical.get("header"), url))
+    return CertifiedHeader(header, decode_certificate(_bytes(canonical.get("certificate"), url)))
 
 
 def _bytes(given: object, url: str) -> bytes:

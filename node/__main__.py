@@ -7,6 +7,7 @@ Every refusal is one line on stderr with its code and what to do; the exit codes
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import resource
@@ -69,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("admission", type=Path, help="NAME.admission.json")
     join.add_argument("--dir", type=Path, required=True, help="the same as at init")
     join.set_defaults(run=_join)
+
+    prepare = commands.add_parser("prepare", help="make the folder of a node that joins later")
+    prepare.add_argument("name", help="the node's name, unique in the network")
+    prepare.add_argument("--dir", type=Path, required=True)
+    prepare.add_argument("--address", required=True, help="HOST:PORT where other nodes dial it")
+    prepare.add_argument("--http", required=True, help="HOST:PORT where it serves people")
+    prepare.set_defaults(run=_prepare)
 
     audit = commands.add_parser("audit", help="check the whole state of a stopped node")
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
@@ -138,6 +146,15 @@ def _join(options: argparse.Namespace) -> int:
 
     genesis = join_network(options.dir, options.admission)
     print(f"joined {genesis.chain_id}, genesis {genesis.hash.hex()}", file=sys.stderr)
+    return 0
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from node.clock import now_ms
+    from node.joining import prepare_node
+
+    plan = prepare_node(options.dir, options.name, options.address, options.http, now_ms())
+    print(json.dumps(plan))
     return 0
 
 

@@ -23,9 +23,9 @@ from node.http.server import HttpServer
 from node.net.gossip import TransactionGossip
 from node.net.peers import PeerAddress
 from node.net.transport import Transport
-from node.protocol.genesis import Genesis
 from node.protocol.settings import split_address
 from node.query import Query
+from node.roster import Roster
 from node.service import LiveService
 from node.state.level import open_level
 from node.state.vote_log import open_vote_database
@@ -65,14 +65,17 @@ def run_node(settings: NodeSettings) -> int:
 
 async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
     driver = Driver(core.engine, core.store, core.votes, verifier)
+    roster = Roster(core.store, settings.key.public_key, _given_peers(settings))
     transport = Transport(
         settings.genesis.chain,
         settings.key,
         settings.tls,
         settings.listen,
-        _peers(settings.genesis),
+        roster.peers,
         driver,
     )
+    roster.attach(transport.set_peers)
+    driver.observe(roster)
     gossip = TransactionGossip(transport)
     driver.attach(transport, gossip)
     query = Query(core.store, CONTRACTS, settings.genesis, core.executor.salts, core.opener)
@@ -104,13 +107,15 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
     return 0
 
 
-def _peers(genesis: Genesis) -> dict[bytes, PeerAddress]:
-    peers = {}
-    for entry in genesis.validators:
-        host, port = split_address(entry.address)
-        fingerprint = bytes.fromhex(entry.tls_fingerprint)
-        peers[bytes.fromhex(entry.public_key)] = PeerAddress(host, port, fingerprint)
-    return peers
+def _given_peers(settings: NodeSettings) -> dict[bytes, PeerAddress]:
+    """The peers that a node which joined later was given to start with."""
+    peers = settings.joining.peers if settings.joining else ()
+    return {
+        bytes.fromhex(peer.public_key): PeerAddress(
+            *split_address(peer.address), bytes.fromhex(peer.tls_fingerprint)
+        )
+        for peer in peers
+    }
 
 
 def _is_loopback(host: str) -> bool:

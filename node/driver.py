@@ -42,7 +42,7 @@ log = structlog.get_logger("node")
 
 
 class Observer(Protocol):
-    """Who is told of final blocks and alarms: the service behind the HTTP API."""
+    """Who is told of final blocks and alarms: the roster, the service behind the HTTP API."""
 
     def on_committed(self, height: int, receipts: Sequence[Receipt]) -> None:
         """A block is final and stored."""
@@ -68,7 +68,7 @@ class Driver:
         self._store = store
         self._votes = votes
         self._verifier = verifier
-        self._observer: Observer | None = None
+        self._observers: list[Observer] = []
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
         self._rooms: dict[bytes, asyncio.Semaphore] = {}
         self._examine = ExaminationQueue()
@@ -90,7 +90,7 @@ class Driver:
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` of final blocks and alarms from now on."""
-        self._observer = observer
+        self._observers.append(observer)
 
     async def run(self) -> None:
         """Feed the engine until stopped; re-raises what broke in any of the tasks."""
@@ -249,12 +249,12 @@ class Driver:
             case io.Submitted(request, results):
                 self._answer(request, results)
             case io.Committed(height, receipts):
-                if self._observer is not None:
-                    self._observer.on_committed(height, receipts)
+                for observer in self._observers:
+                    observer.on_committed(height, receipts)
             case io.Alarm(code, message):
                 log.warning("alarm", code=code, message=message)
-                if self._observer is not None:
-                    self._observer.on_alarm(code, message)
+                for observer in self._observers:
+                    observer.on_alarm(code, message)
             case io.Halt():
                 log.error("halt", code=output.code, message=output.message)
                 self.halt = output

@@ -19,6 +19,7 @@ from contracts.kernel.context import BlockInfo
 from contracts.kernel.registry import (
     Contract,
     Result,
+    begin_block,
     execute,
     is_private,
     next_validators,
@@ -43,8 +44,19 @@ class Tree(Protocol):
         """The delta of these changes; its `root` is the state root after them."""
 
 
+class Head(Protocol):
+    """Where the state stands."""
+
+    @property
+    def state_root(self) -> bytes: ...
+
+
 class State(Reader, Protocol):
     """What execution needs of the store besides reading records."""
+
+    @property
+    def head(self) -> Head:
+        """The state that reading shows."""
 
     def find(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Where a final transaction stands, or None."""
@@ -241,9 +253,11 @@ class Executor:
             ValidatorSet(tuple(members), more_than),
         )
 
-    def overlay(self) -> Overlay:
-        """A fresh overlay over the stored state."""
-        return Overlay(self._state)
+    def overlay(self, height: int) -> Overlay:
+        """A fresh overlay over the stored state, for the block of `height`."""
+        overlay = Overlay(self._state)
+        begin_block(overlay, height, self._state.head.state_root)
+        return overlay
 
     def _verify_ticket(
         self, public_key: bytes, contract: str, action: str, terms: Any, signature: bytes
@@ -257,7 +271,7 @@ class _Run:
     def __init__(self, executor: Executor, height: int, time_ms: int) -> None:
         self._executor = executor
         self.block = BlockInfo(height, time_ms, executor.limits.time_scale)
-        self.overlay = executor.overlay()
+        self.overlay = executor.overlay(height)
         self.candidates: list[Candidate] = []
         self.receipts: list[Receipt] = []
         self._ids: set[bytes] = set()

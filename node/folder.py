@@ -14,6 +14,7 @@ from typing import Any
 from node.code_hashes import check_contracts
 from node.config import NodeConfig
 from node.net.tls import TlsFiles
+from node.protocol.ceremony import JOINING_FILE, Joining
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import CommitteeSecret, Genesis, interface_hash, open_committee_secret
 from node.protocol.keys import PrivateKey
@@ -38,6 +39,7 @@ class NodeSettings:
     data: Path
     votes: Path
     log_level: str
+    joining: Joining | None = None
 
 
 def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
@@ -52,19 +54,21 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
     check_contracts(genesis)
     interface = _load_interface(folder / config.interface, genesis)
     key = open_node_key(folder, config, password)
+    joining = _load_joining(folder)
     return NodeSettings(
         name=config.name,
         folder=folder,
         genesis=genesis,
         interface=interface,
         key=key,
-        secret=open_committee_secret(genesis, key),
+        secret=committee_secret(genesis, key, folder),
         listen=split_address(config.listen),
         http=split_address(config.http),
         tls=TlsFiles.in_folder(folder),
         data=folder / config.data,
         votes=folder / config.votes,
         log_level=config.log_level,
+        joining=joining,
     )
 
 
@@ -77,6 +81,18 @@ def open_node_key(folder: Path, config: NodeConfig, password: bytes | None = Non
     content = read_private_file(path)
     known = folder / config.password_file if config.password_file else None
     return decrypt_key(content, password or find_password(known), str(path))
+
+
+def committee_secret(genesis: Genesis, key: PrivateKey, folder: Path) -> CommitteeSecret:
+    """The committee's secret as the node in `folder` holds it; raises as above."""
+    joining = _load_joining(folder)
+    wrap = None if joining is None else bytes.fromhex(joining.wrap)
+    return open_committee_secret(genesis, key, wrap)
+
+
+def _load_joining(folder: Path) -> Joining | None:
+    path = folder / JOINING_FILE
+    return Joining.load(path) if path.exists() else None
 
 
 def _load_interface(path: Path, genesis: Genesis) -> dict[str, Any]:

@@ -104,6 +104,15 @@ def genesis_parameters(genesis: Genesis) -> GenesisParameters:
         ),
         assets=tuple((asset.code, asset.scale) for asset in genesis.assets),
         contracts=genesis.parameters,
+        nodes=tuple(
+            (
+                bytes.fromhex(entry.public_key),
+                entry.name,
+                entry.address,
+                bytes.fromhex(entry.tls_fingerprint),
+            )
+            for entry in genesis.validators
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from node.protocol.proofs import merkle_path
 from node.protocol.sealing import Opener
 from node.protocol.transaction import Call, SealedCall, Transaction, parse_transaction
 from node.protocol.validators import ValidatorSet
-from node.records import Head, Records, Salts, Store
+from node.records import Head, Records, Salts, Store, StoredHead
 from node.views import (
     Json,
     block_summary,
@@ -80,10 +80,23 @@ class Query:
         return self.records.head
 
     @property
+    def state_head(self) -> StoredHead:
+        """The last final block with the state root after it."""
+        return self._store.head
+
+    @property
     def validators(self) -> ValidatorSet:
         """The set that decides the next height."""
-        members, more_than = registry.next_validators(self._store, self.head.height + 1)
+        return self.validators_at(self.head.height + 1)
+
+    def validators_at(self, height: int) -> ValidatorSet:
+        """The set that decides `height`, at most the next one."""
+        members, more_than = registry.next_validators(self._store, height)
         return ValidatorSet(tuple(members), more_than)
+
+    def nodes(self) -> dict[bytes, registry.Node]:
+        """The nodes that may connect, by public key."""
+        return {node.public_key: node for node in registry.nodes_of(self._store)}
 
     def status_view(self) -> Json:
         """What the chain itself says: identity, head, quorum."""
@@ -117,13 +130,20 @@ class Query:
             figures["consensus_num_txs"] = float(len(receipts))
         return figures
 
-    def validators_view(self) -> Json:
-        """The set that decides the next height, with the names that genesis gives."""
-        known = {entry.public_key: entry for entry in self.genesis.validators}
-        validators = self.validators
+    def validators_view(self, height: int | None = None) -> Json:
+        """The set that decides `height` (default: the next), and `since` which height it does.
+
+        Raises `Refused` `NOT_FOUND` for heights whose set no final block settles.
+        """
+        next_height = self.head.height + 1
+        height = next_height if height is None else height
+        if not 1 <= height <= next_height:
+            raise Refused("NOT_FOUND", f"the sets of heights 1 to {next_height} are known here")
+        known = self.nodes()
+        validators = self.validators_at(height)
         members = []
         for index, member in enumerate(validators.members):
-            entry = known.get(member.hex())
+            entry = known.get(member)
             members.append(
                 {
                     "index": index,
@@ -133,7 +153,8 @@ class Query:
                 }
             )
         return {
-            "height": str(self.head.height + 1),
+            "height": str(height),
+            "since": str(registry.validators_at(self._store, height).first_height),
             "hash": validators.hash.hex(),
             **quorum_view(validators),
             "items": members,

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from contracts.kernel.registry import KERNEL, READY
 from node.admission import admit
 from node.clock import now_ms
 from node.core import Core
@@ -22,8 +23,10 @@ from node.mempool import SENDER_LIMIT
 from node.net.transport import Transport
 from node.outputs import SubmitResult
 from node.protocol.block import Receipt
+from node.protocol.encoding import Value
 from node.protocol.errors import Refused
 from node.protocol.json_view import time_to_json, to_json
+from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import sender_of
 from node.query import Query
 from node.verifier import Verifier
@@ -48,9 +51,9 @@ class LiveService:
     ) -> None:
         self.query = query
         self._name = settings.name
+        self._key = settings.key
         self._public_key = settings.key.public_key
         self._data_folder = settings.data
-        self._names = {entry.public_key: entry.name for entry in settings.genesis.validators}
         self._engine = core.engine
         self._store = core.store
         self._executor = core.executor
@@ -64,7 +67,7 @@ class LiveService:
 
     @property
     def name(self) -> str:
-        """The node's name in the genesis file."""
+        """The node's name."""
         return self._name
 
     @property
@@ -166,6 +169,8 @@ class LiveService:
     def status(self) -> Mapping[str, Any]:
         """Live facts for /v1/status."""
         return {
+            "role": "validator" if self._validates else "observer",
+            "ready": None if self._validates else self._ready(),
             "view": str(self._engine.view),
             "leader": self._engine.leader.hex(),
             "caught_up": self._engine.caught_up,
@@ -179,10 +184,12 @@ class LiveService:
 
     def peers(self) -> Sequence[Mapping[str, Any]]:
         """One entry for each known peer."""
+        known = self.query.nodes()
+        names = {key: node.name for key, node in known.items()}
         return [
             {
                 "public_key": stats.public_key.hex(),
-                "name": self._names.get(stats.public_key.hex()),
+                "name": names.get(stats.public_key),
                 "address": stats.address,
                 "connected": stats.connected,
                 "since": None if stats.since_ms is None else time_to_json(stats.since_ms),
@@ -220,8 +227,7 @@ class LiveService:
         failed = []
         if not self._engine.caught_up:
             failed.append(FailedCheck("sync", "the node is catching up with its peers"))
-        quorum = self.query.validators.quorum
-        reachable = len(self._transport.connected) + 1
+        quorum, reachable = self.query.validators.quorum, self._validators_reachable
         if reachable < quorum:
             failed.append(FailedCheck("peers", f"{reachable} of {quorum} needed for a quorum"))
         if shutil.disk_usage(self._data_folder).free < DISK_FREE_BYTES_MIN:
@@ -240,7 +246,7 @@ class LiveService:
             "consensus_rounds": self._engine.view,
             "consensus_view_number": self._engine.view,
             "consensus_leader_id": members.index(leader) if leader in members else -1,
-            "consensus_missing_validators": len(members) - 1 - len(self._transport.connected),
+            "consensus_missing_validators": len(members) - self._validators_reachable,
             "consensus_byzantine_validators": self._engine.evidence.suspects,
             "mempool_size": len(pool),
             "mempool_size_bytes": pool.bytes,
@@ -251,4 +257,29 @@ class LiveService:
             "p2p_message_receive_bytes": sum(peer.bytes_in for peer in stats),
             "p2p_refused_guests": sum(self._transport.refused_guests.values()),
             "alarms": sum(self._alarms.values()),
+        }
+
+    # ---- inside
+
+    @property
+    def _validates(self) -> bool:
+        return self._public_key in self.query.validators.members
+
+    @property
+    def _validators_reachable(self) -> int:
+        """How many members of the next height's set can take part, as seen from here."""
+        here = {*self._transport.connected, self._public_key}
+        return sum(1 for member in self.query.validators.members if member in here)
+
+    def _ready(self) -> Mapping[str, str] | None:
+        """What an observer shows to become a validator: that it has the state of its head."""
+        if not self._engine.caught_up:
+            return None
+        head = self.query.state_head
+        terms: dict[str, Value] = {"height": head.height, "root": head.state_root}
+        signature = sign_ticket(self.query.chain, self._key, KERNEL.name, READY, terms)
+        return {
+            "height": str(head.height),
+            "root": head.state_root.hex(),
+            "signature": signature.hex(),
         }

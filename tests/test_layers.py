@@ -56,6 +56,7 @@ ROOMS: dict[str, set[str]] = {
     "node.code_hashes": PROTOCOL | {"contracts"},
     "node.genesis": PROTOCOL
     | {"contracts", "node.code_hashes", "node.config", "node.members", "node.net.tls"},
+    "node.joining": PROTOCOL | {"node.config", "node.folder", "node.members", "node.net.tls"},
     "node.folder": PROTOCOL | {"node.code_hashes", "node.config", "node.net.tls"},
     "node.members": PROTOCOL | {"node.code_hashes", "node.config", "node.folder", "node.net.tls"},
     # `node` is where its sources lie, for the processes that the client starts.
@@ -65,7 +66,15 @@ ROOMS: dict[str, set[str]] = {
 SPINE = {"node.engine", "node.intake", "node.proposals"}
 NOT_FOR_THE_SPINE = {"node.http", "node.driver", "node.service", "node.app", "node.query"}
 # The shell puts everything together and may import all of it.
-SHELL = {"node.__main__", "node.app", "node.audit", "node.core", "node.driver", "node.service"}
+SHELL = {
+    "node.__main__",
+    "node.app",
+    "node.audit",
+    "node.core",
+    "node.driver",
+    "node.roster",
+    "node.service",
+}
 
 # What of the standard library a pure scheduler needs.
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "typing"}

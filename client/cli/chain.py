@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,12 +48,14 @@ async def status(session: Session) -> None:
     """Each node's view of the chain, and how many failures the network survives."""
     async with session.api() as api:
         answers = await api.statuses()
+        with suppress(ClientError):
+            await api.verified.header("latest")
+        validators = api.light.validators_at(api.light.head.height + 1)
     names = {endpoint.http_url: endpoint.name for endpoint in session.folder.endpoints}
     rows = [_status_row(session, names.get(url, url), one) for url, one in answers.items()]
     alive = [answer for answer in answers.values() if isinstance(answer, dict)]
-    columns = ("node", "state", "height", "block", "state_root", "view", "peers", "waiting")
+    columns = ("node", "state", "role", "height", "block", "state_root", "view", "peers", "waiting")
     genesis = session.folder.genesis
-    validators = genesis.validator_set
     summary = {
         "chain_id": genesis.chain_id,
         "genesis_hash": genesis.hash.hex(),
@@ -73,7 +76,7 @@ async def status(session: Session) -> None:
         session.out.json(summary)
     if not alive:
         raise Unreachable("UNREACHABLE", "no node answers")
-    ready = sum(row["state"] == "ready" for row in rows)
+    ready = sum(row["state"] == "ready" and row["role"] != "observer" for row in rows)
     if session.node is None and ready < validators.quorum:
         raise NoQuorum("NO_QUORUM", f"{ready} nodes are ready and {validators.quorum} must agree")
 
@@ -96,6 +99,7 @@ async def block(
             path = f"/v1/blocks/{header.height}/transactions"
             items = await _pages(api, path, session.key(key))
     names = {entry.public_key: entry.name for entry in session.folder.genesis.validators}
+    names |= {one.public_key: one.name for one in session.folder.endpoints}
     seals = [seal.signer.hex() for seal in certified.certificate.seals]
     view: dict[str, Any] = {
         "id": header.id(session.folder.genesis.chain).hex(),
@@ -213,11 +217,12 @@ def _status_row(
         local = {one.name: one.state for one in LocalNetwork(session.folder).nodes}
         process = local.get(name, State.RUNNING)
         state = "unreachable" if process is State.RUNNING else str(process)
-        return {"node": name, "state": state, "reason": answer.message}
+        return {"node": name, "state": state, "role": None, "reason": answer.message}
     failed = [f"{name}: {reason}" for name, reason in failed_checks(answer)]
     return {
         "node": name,
         "state": "; ".join(failed) or "ready",
+        "role": answer.get("role"),
         "height": answer.get("height"),
         "block": _short(answer.get("block_id")),
         "state_root": _short(answer.get("state_root")),

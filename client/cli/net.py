@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+from client.cli import membership
 from client.cli.session import Session, command
 from client.local import (
     LocalNetwork,
     create_network,
-    follow,
     found,
     network_file,
     remove_network,
-    tail,
 )
+from client.logs import follow, tail
 from client.wallet import DEV_PASSWORD_FILE
 from node.protocol.ceremony import MEMBER_SUFFIX, Member
 from node.protocol.errors import Misconfigured
@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
     command(group, "kill")(kill)
     command(group, "pause")(pause)
     command(group, "resume")(resume)
+    membership.register(group)
 
 
 def up(

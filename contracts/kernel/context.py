@@ -107,8 +107,14 @@ class Context:
         if self.time_ms >= args.ticket_until:
             reject("BAD_TICKET", why="expired")
         terms = args.terms()
-        if not self._verify_ticket(signer, self.contract, self.action, terms, args.ticket):
+        if not self.has_signed(signer, self.action, terms, args.ticket):
             reject("BAD_TICKET", why="signature")
+
+    def has_signed(
+        self, signer: bytes, statement: str, terms: Mapping[str, Any], signature: bytes
+    ) -> bool:
+        """Whether `signer` made this statement, in the form of a ticket of this contract."""
+        return self._verify_ticket(signer, self.contract, statement, terms, signature)
 
 
 class View:

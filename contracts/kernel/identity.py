@@ -13,10 +13,11 @@ from contracts.kernel.types import Record, Rejected
 
 HOLDER = "holder"
 
-# Who may enrol whom: an administrator anybody, an operator all but the supervising roles, a bank
-# its holders.
-SUPERVISING_ROLES = ("admin", "regulator", "bank")
-ENROLLING_ROLES = ("admin", "operator", "bank")
+# Who may enrol whom: an administrator anybody but administrators, an operator all but the
+# supervising roles, a bank its holders. One person alone must not be able to make a second one.
+ADMINISTRATOR = "administrator"
+SUPERVISING_ROLES = (ADMINISTRATOR, "regulator", "bank")
+ENROLLING_ROLES = (ADMINISTRATOR, "operator", "bank")
 
 
 class Identity(Record, frozen=True):
@@ -29,13 +30,6 @@ class Identity(Record, frozen=True):
     enrolled_ms: int
 
 
-class Validators(Record, frozen=True):
-    """The validator set and the number of confirmations that must be exceeded."""
-
-    members: tuple[bytes, ...]
-    confirmations_more_than: int
-
-
 def _identity_readers(identity: Identity) -> tuple[str, ...]:
     if identity.roles != (HOLDER,):
         return (PUBLIC,)
@@ -43,8 +37,6 @@ def _identity_readers(identity: Identity) -> tuple[str, ...]:
 
 
 IDENTITIES = Table("kernel/identities", Identity, "the public key, 33 bytes", _identity_readers)
-VALIDATORS = Table("kernel/validators", Validators, "the word `current`")
-CURRENT = b"current"
 
 
 def roles_of(reader: Reader, public_key: bytes) -> frozenset[str]:
@@ -53,18 +45,10 @@ def roles_of(reader: Reader, public_key: bytes) -> frozenset[str]:
     return frozenset() if raw is None else frozenset(IDENTITIES.decode(raw).roles)
 
 
-def next_validators(reader: Reader, height: int) -> tuple[tuple[bytes, ...], int]:
-    """Members and `confirmations_more_than` for the block of `height`."""
-    raw = reader.get(VALIDATORS.name, CURRENT)
-    assert raw is not None, f"no validators for height {height}"
-    validators = VALIDATORS.decode(raw)
-    return validators.members, validators.confirmations_more_than
-
-
 def may_enrol(enroller_roles: tuple[str, ...], roles: tuple[str, ...]) -> bool:
     """Whether someone with `enroller_roles` may give `roles` to a new key."""
-    if "admin" in enroller_roles:
-        return True
+    if ADMINISTRATOR in enroller_roles:
+        return ADMINISTRATOR not in roles
     if "operator" in enroller_roles:
         return not any(role in SUPERVISING_ROLES for role in roles)
     return "bank" in enroller_roles and roles == (HOLDER,)

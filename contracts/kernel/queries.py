@@ -8,7 +8,8 @@ from pydantic import Field, WithJsonSchema
 
 from contracts.kernel.context import View
 from contracts.kernel.contract import Audit, Details, Query
-from contracts.kernel.identity import CURRENT, IDENTITIES, VALIDATORS
+from contracts.kernel.governance import PROPOSALS, Proposal
+from contracts.kernel.identity import IDENTITIES
 from contracts.kernel.ledger import (
     ACCOUNTS,
     ASSETS,
@@ -18,6 +19,7 @@ from contracts.kernel.ledger import (
     account_key,
     account_violations,
 )
+from contracts.kernel.membership import NODES, deciding, newest_validators
 from contracts.kernel.state import State
 from contracts.kernel.types import PAGE_DEFAULT, PAGE_MAX, Args, Code, Id16, Limit, PublicKey
 
@@ -56,6 +58,26 @@ class PageQuery(Args):
     limit: Limit = PAGE_DEFAULT
 
 
+class NodesQuery(Args):
+    """A page of the nodes; the cursor is the last one's public key."""
+
+    cursor: PublicKey | None = None
+    limit: Limit = PAGE_DEFAULT
+
+
+class ProposalQuery(Args):
+    """A proposal by its id."""
+
+    proposal: Id16
+
+
+class ProposalsQuery(Args):
+    """A page of the proposals; the cursor is the last one's id."""
+
+    cursor: Id16 | None = None
+    limit: Limit = PAGE_DEFAULT
+
+
 class NoArgs(Args):
     """Nothing to ask."""
 
@@ -88,11 +110,65 @@ def assets(view: View, args: PageQuery) -> Details:
 
 
 def validators(view: View, _: NoArgs) -> Details:
-    """The validator set of the next block, and the confirmations that must be exceeded."""
-    found = view.need(VALIDATORS, CURRENT)
+    """The validator set of the next block, and the one that takes over, if another is to come."""
+    found = deciding(view.state, view.block.height + 1)
+    newest = newest_validators(view.state)
     return {
         "members": list(found.members),
         "confirmations_more_than": found.confirmations_more_than,
+        "first_height": found.first_height,
+        "coming": None
+        if newest is found
+        else {"members": list(newest.members), "first_height": newest.first_height},
+    }
+
+
+def nodes(view: View, args: NodesQuery) -> Details:
+    """The nodes that may connect: validators and observers."""
+    page = view.page(NODES, b"", args.cursor, args.limit)
+    members = deciding(view.state, view.block.height + 1).members
+    return {
+        "items": [
+            {
+                "public_key": node.public_key,
+                "name": node.name,
+                "address": node.address,
+                "tls_fingerprint": node.tls_fingerprint,
+                "validates": key in members,
+            }
+            for key, node in page
+        ],
+        "next": page[-1][0] if len(page) == args.limit else None,
+    }
+
+
+def proposal(view: View, args: ProposalQuery) -> Details:
+    """What was proposed, by whom and why, and who approved it."""
+    return _proposal_view(args.proposal, view.need(PROPOSALS, args.proposal))
+
+
+def proposals(view: View, args: ProposalsQuery) -> Details:
+    """All proposals, in the order of their ids."""
+    page = view.page(PROPOSALS, b"", args.cursor, args.limit)
+    return {
+        "items": [_proposal_view(key, found) for key, found in page],
+        "next": page[-1][0] if len(page) == args.limit else None,
+    }
+
+
+def _proposal_view(key: bytes, found: Proposal) -> Details:
+    return {
+        "proposal": key,
+        "kind": found.kind,
+        "node": found.node,
+        "replaced": found.replaced,
+        "name": found.name,
+        "address": found.address,
+        "reason": found.reason,
+        "proposer": found.proposer,
+        "state": found.state,
+        "approver": found.approver,
+        "expires_ms": found.expires_ms,
     }
 
 
@@ -154,4 +230,7 @@ QUERIES = {
     "balance": Query(BalanceQuery, balance),
     "assets": Query(PageQuery, assets),
     "validators": Query(NoArgs, validators),
+    "nodes": Query(NodesQuery, nodes),
+    "proposal": Query(ProposalQuery, proposal, (PROPOSALS, "proposal")),
+    "proposals": Query(ProposalsQuery, proposals),
 }

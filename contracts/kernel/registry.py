@@ -14,7 +14,14 @@ import msgspec
 from contracts.kernel.access import Viewer, may_read
 from contracts.kernel.actions import ACTIONS
 from contracts.kernel.contract import Action, Audit, Contract, Query
-from contracts.kernel.identity import IDENTITIES, VALIDATORS, next_validators, roles_of
+from contracts.kernel.governance import ACTIONS as GOVERNANCE
+from contracts.kernel.governance import (
+    GOVERNANCE_ERRORS,
+    GOVERNANCE_EVENTS,
+    PROPOSALS,
+    READY,
+)
+from contracts.kernel.identity import IDENTITIES, roles_of
 from contracts.kernel.interface import interface
 from contracts.kernel.ledger import (
     ACCOUNTS,
@@ -23,6 +30,17 @@ from contracts.kernel.ledger import (
     PENDING,
     account_key,
     ledger_violations,
+)
+from contracts.kernel.membership import (
+    NODES,
+    STATE_ROOTS,
+    VALIDATORS,
+    Node,
+    Validators,
+    begin_block,
+    next_validators,
+    nodes_of,
+    validators_at,
 )
 from contracts.kernel.queries import QUERIES
 from contracts.kernel.queries import audit as kernel_audit
@@ -41,17 +59,21 @@ from contracts.kernel.validation import parse_arguments
 
 __all__ = [
     "KERNEL",
+    "READY",
     "Action",
     "Audit",
     "Contract",
     "GenesisParameters",
+    "Node",
     "PreparedCall",
     "Query",
     "Rejected",
     "Result",
+    "Validators",
     "Viewer",
     "account_key",
     "audit",
+    "begin_block",
     "decode_record",
     "execute",
     "genesis_writes",
@@ -59,18 +81,31 @@ __all__ = [
     "is_private",
     "may_read",
     "next_validators",
+    "nodes_of",
     "query",
     "readers_of",
     "roles_of",
     "validate",
+    "validators_at",
 ]
 
 KERNEL = Contract(
     name="kernel",
-    actions=ACTIONS,
+    actions={**ACTIONS, **GOVERNANCE},
     queries=QUERIES,
-    tables=(ACCOUNTS, ASSETS, DEADLINES, IDENTITIES, PENDING, VALIDATORS),
-    events=("Enrolled",),
+    tables=(
+        ACCOUNTS,
+        ASSETS,
+        DEADLINES,
+        IDENTITIES,
+        NODES,
+        PENDING,
+        PROPOSALS,
+        STATE_ROOTS,
+        VALIDATORS,
+    ),
+    errors=GOVERNANCE_ERRORS,
+    events=("Enrolled", *GOVERNANCE_EVENTS),
     violations=ledger_violations,
     audit=kernel_audit,
 )

@@ -14,8 +14,9 @@ import msgspec
 from contracts.kernel.access import Viewer
 from contracts.kernel.context import BlockInfo, Context, Event, VerifyTicket, View
 from contracts.kernel.contract import Audit, Contract, Details
-from contracts.kernel.identity import CURRENT, IDENTITIES, VALIDATORS, Identity, Validators
+from contracts.kernel.identity import IDENTITIES, Identity
 from contracts.kernel.ledger import ASSETS, Asset
+from contracts.kernel.membership import Node, found_validators
 from contracts.kernel.state import Overlay, Reader, State
 from contracts.kernel.types import Args, InvariantViolation, Rejected
 from contracts.kernel.validation import parse_arguments
@@ -48,13 +49,17 @@ class Result(msgspec.Struct, frozen=True):
 
 
 class GenesisParameters(msgspec.Struct, frozen=True):
-    """What genesis tells the contracts. Keys are bytes; `contracts` has each one's parameters."""
+    """What genesis tells the contracts. Keys are bytes; `contracts` has each one's parameters.
+
+    `nodes` are the validators as (key, name, address, fingerprint of the certificate).
+    """
 
     validators: tuple[bytes, ...]
     confirmations_more_than: int
     identities: tuple[tuple[str, bytes, tuple[str, ...]], ...]
     assets: tuple[tuple[str, int], ...]
     contracts: dict[str, dict[str, Any]]
+    nodes: tuple[tuple[bytes, str, str, bytes], ...] = ()
 
 
 def execute(
@@ -125,11 +130,8 @@ def genesis_writes(
     """The state before block 1; raises `Rejected` naming the parameter that is wrong."""
     overlay = Overlay(_Nothing())
     state = State(overlay)
-    state.put(
-        VALIDATORS,
-        CURRENT,
-        Validators(parameters.validators, parameters.confirmations_more_than),
-    )
+    nodes = tuple([Node(*node, wrap=b"", admitted_height=0) for node in parameters.nodes])
+    found_validators(state, parameters.validators, parameters.confirmations_more_than, nodes)
     for code, scale in parameters.assets:
         state.put(ASSETS, code.encode(), Asset(code, scale))
     for name, public_key, roles in parameters.identities:

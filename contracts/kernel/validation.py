@@ -24,6 +24,7 @@ _WORDS = {
     "bytes_too_short": "wrong length",
     "bytes_too_long": "wrong length",
     "literal_error": "not one of the choices",
+    "string_pattern_mismatch": "not acceptable",
     "value_error": "not acceptable",
 }
 

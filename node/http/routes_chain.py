@@ -55,7 +55,7 @@ async def _get_confirmations(ask: Ask) -> web.Response:
             "height": str(height),
             "block_id": certificate["block_id"],
             "view": certificate["view"],
-            "needed": query.validators.quorum,
+            "needed": query.validators_at(height).quorum,
             "confirmed": certificate["seals"],
             **ask.service.confirmations(height),
         }
@@ -63,7 +63,7 @@ async def _get_confirmations(ask: Ask) -> web.Response:
 
 
 async def _list_validators(ask: Ask) -> web.Response:
-    return reply(ask.service.query.validators_view())
+    return reply(ask.service.query.validators_view(ask.params["height"]))
 
 
 async def _list_peers(ask: Ask) -> web.Response:
@@ -106,7 +106,12 @@ ROUTES = (
         "Which validators confirmed a block, and which dissented",
     ),
     Route(
-        "GET", "/v1/validators", _list_validators, "listValidators", "Who decides the next height"
+        "GET",
+        "/v1/validators",
+        _list_validators,
+        "listValidators",
+        "Who decides a height",
+        (integer("height", "that height, by default the next one", None, 1, HEIGHT_MAX),),
     ),
     Route("GET", "/v1/peers", _list_peers, "listPeers", "The node's peers"),
     Route("GET", "/v1/mempool", _get_mempool, "getMempool", "How much waits for a block"),

@@ -77,6 +77,12 @@ def tls_public_key(key: bytes) -> bytes:
     return _public_der(_private_key(key).public_key())
 
 
+def restore_authority(certificate: bytes, scalar: bytes) -> Credential:
+    """The authority again, from its certificate in PEM and its private key's 32 bytes."""
+    key = ec.derive_private_key(int.from_bytes(scalar, "big"), ec.SECP256R1())
+    return Credential(certificate, _key_pem(key))
+
+
 def issue_certificate(
     authority: Credential,
     public_key: bytes,

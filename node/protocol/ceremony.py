@@ -20,6 +20,7 @@ from node.protocol.genesis import GENESIS_BYTES_MAX, Genesis, interface_hash
 from node.protocol.keys import PrivateKey, is_valid
 from node.protocol.settings import (
     DialAddress,
+    Hex32,
     HexBytes,
     HexKey,
     HostPort,
@@ -36,6 +37,8 @@ PAPER_VERSION = 1
 MEMBER_BYTES_MAX = 8_192
 ADMISSION_BYTES_MAX = 2 * GENESIS_BYTES_MAX
 CERTIFICATE_CHARS_MAX = 16_384
+JOINING_BYTES_MAX = 1 << 16
+JOINING_FILE = "joining.json"
 MEMBER_SUFFIX = ".member.json"
 ADMISSION_SUFFIX = ".admission.json"
 
@@ -56,6 +59,31 @@ class Endpoints(Settings):
     """The content of `network.json`."""
 
     endpoints: Annotated[tuple[Endpoint, ...], Field(min_length=1)]
+
+
+class PeerEntry(Settings):
+    """A node to dial, and the certificate that it shows."""
+
+    public_key: HexKey
+    address: HostPort
+    tls_fingerprint: Hex32
+
+
+class Joining(Settings):
+    """The content of `joining.json`: what a node needs that is not in the genesis file.
+
+    `wrap` is the committee's secret sealed to its ledger key, as its admission on chain holds it;
+    `peers` are the nodes at that time.
+    """
+
+    version: Version = PAPER_VERSION
+    wrap: HexBytes
+    peers: Annotated[tuple[PeerEntry, ...], Field(min_length=1)]
+
+    @classmethod
+    def load(cls, path: Path) -> Joining:
+        """Read the file; raises `Misconfigured` `NO_FILE` or `BAD_CONFIG`."""
+        return _load(cls, path, JOINING_BYTES_MAX)
 
 
 class Member(Settings):

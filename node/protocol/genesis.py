@@ -230,27 +230,29 @@ def seal_committee_secret(
     return seal_bytes(validator, ephemeral, plaintext, _wrap_aad(chain_id, epoch))
 
 
-def open_committee_secret(genesis: Genesis, key: PrivateKey) -> CommitteeSecret:
-    """The committee's secret, opened with a validator's ledger key.
+def open_committee_secret(
+    genesis: Genesis, key: PrivateKey, wrap: bytes | None = None
+) -> CommitteeSecret:
+    """The committee's secret, opened with a node's ledger key.
 
-    Raises `Misconfigured` `NOT_A_VALIDATOR`, or `BAD_EPOCH_WRAP` when the wrap is damaged.
+    `wrap` is that of a node which joined later; a founder's is in the genesis file. Raises
+    `Misconfigured` `NOT_A_VALIDATOR`, or `BAD_EPOCH_WRAP` when the wrap is damaged.
     """
-    wrap = genesis.epoch.wraps.get(key.public_key.hex())
+    if wrap is None and (listed := genesis.epoch.wraps.get(key.public_key.hex())) is not None:
+        wrap = bytes.fromhex(listed)
     if wrap is None:
         raise Misconfigured(
             "NOT_A_VALIDATOR", "the genesis file does not list this node's key; use its own folder"
         )
     try:
-        plaintext = open_bytes(
-            key, bytes.fromhex(wrap), _wrap_aad(genesis.chain_id, genesis.epoch.number)
-        )
+        plaintext = open_bytes(key, wrap, _wrap_aad(genesis.chain_id, genesis.epoch.number))
         secret = CommitteeSecret(epoch_secret=plaintext[:32], privacy_key=plaintext[32:])
         matches = secret.epoch_key.public_key == genesis.epoch_key.public_key
     except (Refused, ValidationError):
         matches = False
     if not matches:
         raise Misconfigured(
-            "BAD_EPOCH_WRAP", "the genesis file's epoch wrap does not open; get the genuine file"
+            "BAD_EPOCH_WRAP", "this node's epoch wrap does not open; get the genuine file"
         )
     return secret
 

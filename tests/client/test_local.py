@@ -18,11 +18,10 @@ from client.local import (
     NodeFailure,
     State,
     create_network,
-    follow,
     network_file,
     remove_network,
-    tail,
 )
+from client.logs import follow, tail
 from node.protocol.errors import Misconfigured
 from tests.http.support import genesis
 from tests.protocol.support import MEMBERS

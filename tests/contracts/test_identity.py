@@ -13,13 +13,14 @@ from tests.contracts.world import World, key_of
 @pytest.mark.parametrize(
     ("sender", "roles", "code"),
     [
-        ("admin", ["regulator"], "OK"),
-        ("admin", ["admin", "bank"], "OK"),
+        ("administrator", ["regulator"], "OK"),
+        ("administrator", ["operator", "bank"], "OK"),
+        ("administrator", ["administrator"], "UNAUTHORIZED"),
         ("operator", ["merchant"], "OK"),
         ("operator", ["holder", "bookkeeper"], "OK"),
         ("operator", ["bank"], "UNAUTHORIZED"),
         ("operator", ["merchant", "regulator"], "UNAUTHORIZED"),
-        ("operator", ["admin"], "UNAUTHORIZED"),
+        ("operator", ["administrator"], "UNAUTHORIZED"),
         ("bank", ["holder"], "OK"),
         ("bank", ["merchant"], "UNAUTHORIZED"),
         ("bank", ["holder", "merchant"], "UNAUTHORIZED"),

@@ -180,7 +180,11 @@ CASES: list[tuple[str, str, Case]] = [
         "NOT_FOUND",
         "custodian is no bank",
         lambda w: w.do(
-            "merchant", "file_merchant", merchant=id_of("m"), name="m", custodian=key_of("admin")
+            "merchant",
+            "file_merchant",
+            merchant=id_of("m"),
+            name="m",
+            custodian=key_of("administrator"),
         ),
     ),
     (

@@ -315,7 +315,7 @@ def test_private_reads_are_for_those_concerned(query: str, allowed: set[str]) ->
     world.open_card("bob's", "bob", 100)
     asked: dict[str, Any] = {"card": CARD} if query in ("card", "statement") else {"merchant": GYM}
     everyone = ["ann", "bob", "bank", "other bank", "merchant", "other merchant", "regulator"]
-    for viewer in [*everyone, "bookkeeper", "operator", "admin", "stranger", None]:
+    for viewer in [*everyone, "bookkeeper", "operator", "administrator", "stranger", None]:
         if viewer in allowed:
             assert world.ask(viewer, query, **asked)
             continue

@@ -76,6 +76,11 @@ def id_of(name: str) -> bytes:
     return hashlib.sha256(b"id/" + name.encode()).digest()[:16]
 
 
+def root_of(height: int) -> bytes:
+    """What stands for the state root after a height, 32 bytes."""
+    return hashlib.sha256(b"root" + height.to_bytes(8, "big")).digest()
+
+
 def signature_of(signer: bytes, contract: str, action: str, terms: Mapping[str, Any]) -> bytes:
     """What stands for a signature, 64 bytes."""
     payload = signer + contract.encode() + action.encode() + repr(sorted(terms.items())).encode()
@@ -83,15 +88,18 @@ def signature_of(signer: bytes, contract: str, action: str, terms: Mapping[str, 
 
 
 class World:
-    """A network of one, with a bank, a regulator, a merchant, a bookkeeper and an admin."""
+    """A network of one, with a bank, a regulator, a merchant, a bookkeeper and an administrator."""
 
     def __init__(
         self,
         classes: list[dict[str, Any]] | None = None,
         allow_clear: bool = True,
         time_scale: int = 1,
+        validators: int = 4,
+        more_than: int = 2,
     ) -> None:
-        staff = ("bank", "regulator", "merchant", "bookkeeper", "admin", "operator")
+        staff = ("bank", "regulator", "merchant", "bookkeeper", "administrator", "operator")
+        nodes = [f"node{index}" for index in range(validators)]
         self.time_ms = START_MS
         self.height = 0
         self.time_scale = time_scale
@@ -102,15 +110,23 @@ class World:
             registry.genesis_writes(
                 CONTRACTS,
                 GenesisParameters(
-                    validators=tuple(key_of(f"node{index}") for index in range(4)),
-                    confirmations_more_than=2,
+                    validators=tuple(key_of(name) for name in nodes),
+                    confirmations_more_than=more_than,
                     identities=(
                         *((name, key_of(name), (name,)) for name in staff),
                         ("other bank", key_of("other bank"), ("bank",)),
                         ("other merchant", key_of("other merchant"), ("merchant",)),
+                        (
+                            "second administrator",
+                            key_of("second administrator"),
+                            ("administrator",),
+                        ),
                     ),
                     assets=(("CNY", 2), ("USD", 2)),
                     contracts={"prepaid": parameters},
+                    nodes=tuple(
+                        (key_of(name), name, f"{name}:1", id_of(name) * 2) for name in nodes
+                    ),
                 ),
             )
         )
@@ -141,12 +157,14 @@ class World:
         self.height += 1
         self.time_ms += 1
         overlay = Overlay(self.memory)
+        registry.begin_block(overlay, self.height, root_of(self.height - 1))
+        before = len(overlay.writes)
         block = BlockInfo(self.height, self.time_ms, self.time_scale)
         transaction_id = hashlib.sha256(self.height.to_bytes(8, "big")).digest()
         self.last = registry.execute(
             CONTRACTS, overlay, block, key_of(sender), transaction_id, prepared, _verify
         )
-        assert (self.last.code == "OK") or not overlay.writes
+        assert (self.last.code == "OK") or len(overlay.writes) == before
         self.memory.apply(overlay.writes)
         return self.last
 

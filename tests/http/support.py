@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 
 from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import GenesisParameters, genesis_writes, next_validators
+from contracts.kernel.registry import genesis_writes, next_validators
 from node.admission import Candidate, admit, examine
 from node.execution import BlockResult, Executor, Limits, Salts
+from node.genesis import genesis_parameters
 from node.http.service import FailedCheck
 from node.protocol.block import (
     BlockHeader,
@@ -56,7 +57,7 @@ def genesis() -> Genesis:
         "merchant": (MERCHANT, ["merchant"]),
         "holder": (HOLDER, ["holder"]),
         "other": (OTHER, ["holder"]),
-        "admin": (ADMIN, ["admin"]),
+        "admin": (ADMIN, ["administrator"]),
     }
     content = genesis_content()
     content["identities"] = [
@@ -81,24 +82,12 @@ class World:
         self.executor = Executor(
             self.chain, CONTRACTS, self.store, self.store.tree, self.salts, limits
         )
-        writes = genesis_writes(CONTRACTS, self._parameters())
+        writes = genesis_writes(CONTRACTS, genesis_parameters(self.genesis))
         delta = self.store.tree.update(self.executor.leaf_changes(writes))
         self.store.commit(self.store.genesis_batch(writes, delta))
         self.opener = Opener(self.chain, {1: EPOCH_SECRET})
         self.query = Query(self.store, CONTRACTS, self.genesis, self.salts, self.opener)
         self._nonce = 0
-
-    def _parameters(self) -> GenesisParameters:
-        given = self.genesis
-        return GenesisParameters(
-            validators=given.validator_set.members,
-            confirmations_more_than=given.confirmations_more_than,
-            identities=tuple(
-                (one.name, bytes.fromhex(one.public_key), one.roles) for one in given.identities
-            ),
-            assets=tuple((asset.code, asset.scale) for asset in given.assets),
-            contracts=given.parameters,
-        )
 
     def transaction(
         self, sender: PrivateKey, *calls: Call, sealed: bool = False, lifetime_ms: int = LIFETIME_MS

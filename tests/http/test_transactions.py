@@ -96,7 +96,7 @@ async def test_long_poll(api: Api, world: World) -> None:
 
 
 async def test_a_rejected_one_is_final_and_failed(api: Api, world: World) -> None:
-    call = Call("kernel", "enrol", {"public_key": BANK.public_key, "roles": ["admin"]})
+    call = Call("kernel", "enrol", {"public_key": BANK.public_key, "roles": ["administrator"]})
     transaction = world.transaction(HOLDER, call)
     world.commit(transaction)
     answer = await api.send(transaction.raw, 200)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import audit
+from contracts.kernel.registry import audit, next_validators
 from contracts.prepaid.models import CARDS
 from node import outputs as io
 from node.mempool import POOL_TRANSACTIONS_MAX
@@ -220,10 +220,10 @@ class Checkers:
         """Links, signatures, and certificates counted by the textbook."""
         store = node.running.store
         parent = self._genesis.hash
-        members = self._genesis.validator_set.members
-        size = len(members)
-        needed = (size + (size - 1) // 3) // 2 + 1
         for height in range(1, store.head.height + 1):
+            members, _ = next_validators(store, height)
+            size = len(members)
+            needed = (size + (size - 1) // 3) // 2 + 1
             block = store.block(height)
             if block is None or block.header.parent != parent:
                 raise Violation("chain", f"{node.name} has no block {height} on its parent")

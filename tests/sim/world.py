@@ -31,6 +31,8 @@ IDENTITIES = {
     "regulator": ("regulator",),
     "bank": ("bank",),
     "operator": ("operator",),
+    "chair": ("administrator",),
+    "deputy": ("administrator",),
     "bookkeeper": ("bookkeeper",),
     "gym": ("merchant",),
     "cafe": ("merchant",),
