@@ -1,4 +1,4 @@
-"""`python -m node`: found or join a network, run a node, audit a stopped one.
+"""`python -m node`: found or join a network, run a node, audit or check a stopped one.
 
 Every refusal is one line on stderr with its code and what to do; the exit codes are those of the
 `groat` command (0 ok, 1 failed, 2 wrong files or flags).
@@ -73,6 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="check the whole state of a stopped node")
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     audit.set_defaults(run=_audit)
+
+    check = commands.add_parser("check", help="verify the whole database of a stopped node")
+    check.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    check.set_defaults(run=_check)
     return parser
 
 
@@ -145,6 +149,12 @@ def _audit(options: argparse.Namespace) -> int:
     from node.audit import audit_folder
 
     return audit_folder(options.folder)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from node.check import check_folder
+
+    return check_folder(options.folder)
 
 
 def _log_to_stderr(level: str) -> None:

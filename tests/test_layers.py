@@ -65,7 +65,15 @@ ROOMS: dict[str, set[str]] = {
 SPINE = {"node.engine", "node.intake", "node.proposals"}
 NOT_FOR_THE_SPINE = {"node.http", "node.driver", "node.service", "node.app", "node.query"}
 # The shell puts everything together and may import all of it.
-SHELL = {"node.__main__", "node.app", "node.audit", "node.core", "node.driver", "node.service"}
+SHELL = {
+    "node.__main__",
+    "node.app",
+    "node.audit",
+    "node.check",
+    "node.core",
+    "node.driver",
+    "node.service",
+}
 
 # What of the standard library a pure scheduler needs.
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "typing"}

@@ -14,6 +14,7 @@ import plyvel
 
 from node.protocol.errors import StoreFailure
 from node.state.keyvalue import Put
+from node.state.layout import WHAT_TO_DO
 
 WRITE_BUFFER_BYTES = 16 << 20
 BLOCK_CACHE_BYTES = 64 << 20
@@ -38,7 +39,7 @@ class LevelRecords:
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
         try:
-            value: bytes | None = self._source.get(key)
+            value: bytes | None = self._source.get(key, verify_checksums=True)
         except (plyvel.Error, OSError) as error:
             raise _failure(self._path, error) from None
         return value
@@ -52,6 +53,7 @@ class LevelRecords:
             start=None if reverse else start,
             stop=stop,
             reverse=reverse,
+            verify_checksums=True,
             fill_cache=limit is not None,
         )
         return self._walk(iterator, start if reverse else None, limit)
@@ -139,8 +141,7 @@ def _failure(path: Path, error: Exception) -> StoreFailure:
     if isinstance(error, plyvel.CorruptionError):
         return StoreFailure(
             "DATABASE_DAMAGED",
-            f"{path} is damaged; move the folder away, and the node fetches the chain from its "
-            f"peers ({text})",
+            f"{path} is damaged ({text}); {WHAT_TO_DO}",
         )
     return StoreFailure(
         "DISK_FAILED", f"{path} cannot be read or written; check the disk and its rights ({text})"

@@ -34,7 +34,7 @@ from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import Call, SealedCall, Transaction, sign_transaction
 from node.protocol.validators import ValidatorSet
 from node.query import Query
-from node.state.keyvalue import MemoryKeyValue
+from node.state.keyvalue import KeyValue, MemoryKeyValue
 from node.state.store import Store
 from tests.protocol.support import EPOCH_SECRET, MEMBERS, genesis_content, key
 
@@ -71,11 +71,11 @@ def genesis() -> Genesis:
 class World:
     """The chain of one node, advanced by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: KeyValue | None = None) -> None:
         self.genesis = genesis()
         self.chain = self.genesis.chain
         self.now_ms = self.genesis.created_ms
-        self.store = Store(MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
+        self.store = Store(database or MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
         self.salts = Salts(PRIVACY_KEY)
         limits = Limits(1_000, 1 << 20, 2_000, 10_000, 1)
         self.executor = Executor(

@@ -311,7 +311,7 @@ HEIGHT_2 = (2).to_bytes(8, "big")
     ],
 )
 def test_damage_stops_with_a_line_that_says_what_to_do(puts: list[Put], reason: str) -> None:
-    with pytest.raises(StoreFailure, match=rf"DATABASE_DAMAGED: .*{reason}.*move the data folder"):
+    with pytest.raises(StoreFailure, match=rf"DATABASE_DAMAGED: .*{reason}.*groat node repair"):
         Store(damaged(puts), DEPTH, GENESIS_HASH)
 
 
