@@ -1,4 +1,4 @@
-"""`python -m node`: found or join a network, run a node, audit or check a stopped one.
+"""`python -m node`: found or join a network, run a node, audit, check or repair a stopped one.
 
 Every refusal is one line on stderr with its code and what to do; the exit codes are those of the
 `groat` command (0 ok, 1 failed, 2 wrong files or flags).
@@ -77,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="verify the whole database of a stopped node")
     check.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     check.set_defaults(run=_check)
+
+    repair = commands.add_parser("repair", help="let a stopped node fetch its state again")
+    repair.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    repair.set_defaults(run=_repair)
     return parser
 
 
@@ -155,6 +159,12 @@ def _check(options: argparse.Namespace) -> int:
     from node.check import check_folder
 
     return check_folder(options.folder)
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from node.repair import repair_folder
+
+    return repair_folder(options.folder)
 
 
 def _log_to_stderr(level: str) -> None:

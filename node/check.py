@@ -68,7 +68,7 @@ def check_node(settings: NodeSettings, progress: inspection.Progress) -> list[Fi
         findings = inspect(settings.genesis, settings.secret.privacy_key, database, progress)
     finally:
         database.close()
-    return [*findings, _check_votes(settings)]
+    return [*findings, check_votes(settings)]
 
 
 def inspect(
@@ -106,7 +106,7 @@ def _current_set(genesis: Genesis, database: KeyValue) -> ValidatorSet | None:
         return None
 
 
-def _check_votes(settings: NodeSettings) -> Finding:
+def check_votes(settings: NodeSettings) -> Finding:
     """The vote log: whole, readable, and this node's own."""
     if not settings.votes.exists():
         return Finding("votes", "", (f"{settings.votes} is missing",), 1)

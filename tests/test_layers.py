@@ -72,6 +72,7 @@ SHELL = {
     "node.check",
     "node.core",
     "node.driver",
+    "node.repair",
     "node.service",
 }
 
@@ -106,7 +107,7 @@ DOORS: dict[str, set[str]] = {
     },
     "threading": set(),
     "multiprocessing": {"node.verifier"},
-    "subprocess": {"client.local"},
+    "subprocess": {"client.local", "client.upkeep"},
     "uuid": set(),
     "logging": {"node.__main__", "node.http"},
     "typer": {"client.cli"},

@@ -1,0 +1,65 @@
+"""The repair of a stopped node whose state is damaged: `python -m node repair`.
+
+It puts the data folder aside and leaves the votes where they are, so that the node starts with the
+genesis state, fetches the chain from its peers, and executes every block of it again. Nothing is
+deleted. Below the height of its trimmed votes the node only watches (see `state.vote_log`), so that
+it cannot sign what it may have signed before; a node whose votes are damaged too is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from node.check import check_votes
+from node.clock import now_ms
+from node.folder import NodeSettings, load_node
+from node.protocol.errors import StoreFailure
+from node.protocol.json_view import time_to_json
+from node.state.level import open_level
+from node.state.vote_log import VoteLog, open_vote_database
+
+
+def repair_folder(folder: Path) -> int:
+    """Put the state of the node in `folder` aside, and print what was done as JSON."""
+    settings = load_node(folder)
+    votes = check_votes(settings)
+    if not votes.ok:
+        raise StoreFailure(
+            "DAMAGED_VOTES",
+            f"the state can be fetched again, the votes cannot ({votes.faults[0]}); restore "
+            f"{settings.votes} from a copy, or let this validator rejoin with a new key",
+        )
+    if settings.genesis.validator_set.size == 1:
+        raise StoreFailure("NO_PEERS", "this network has one node: nobody can give its state back")
+    aside = put_aside(settings)
+    log = VoteLog(open_vote_database(settings.votes))
+    watches_below = log.vote_from
+    log.close()
+    report = {"set_aside": str(aside), "votes": votes.seen, "watches_below": str(watches_below)}
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+    return 0
+
+
+def put_aside(settings: NodeSettings) -> Path:
+    """Rename the data folder; its new name. Raises `StoreFailure` if it is missing or in use."""
+    data = settings.data
+    if not data.exists():
+        raise StoreFailure("NO_DATABASE", f"{data} does not exist; start the node, it will sync")
+    try:
+        open_level(data).close()
+    except StoreFailure as failure:
+        if failure.code == "DATABASE_IN_USE":
+            raise
+    stamp = time_to_json(now_ms()).replace(":", "").replace(".", "-")
+    aside = data.with_name(f"{data.name}.damaged-{stamp}")
+    os.rename(data, aside)
+    with suppress(OSError):  # some file systems cannot sync a folder; the rename is done anyhow
+        descriptor = os.open(data.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return aside
