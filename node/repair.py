@@ -15,7 +15,7 @@ from pathlib import Path
 
 from node.check import check_votes
 from node.clock import now_ms
-from node.folder import NodeSettings, load_node
+from node.folder import load_node
 from node.protocol.errors import StoreFailure
 from node.protocol.json_view import time_to_json
 from node.state.level import open_level
@@ -34,7 +34,7 @@ def repair_folder(folder: Path) -> int:
         )
     if settings.genesis.validator_set.size == 1:
         raise StoreFailure("NO_PEERS", "this network has one node: nobody can give its state back")
-    aside = put_aside(settings)
+    aside = put_aside(settings.data)
     log = VoteLog(open_vote_database(settings.votes))
     watches_below = log.vote_from
     log.close()
@@ -43,9 +43,8 @@ def repair_folder(folder: Path) -> int:
     return 0
 
 
-def put_aside(settings: NodeSettings) -> Path:
-    """Rename the data folder; its new name. Raises `StoreFailure` if it is missing or in use."""
-    data = settings.data
+def put_aside(data: Path) -> Path:
+    """Rename a data folder; its new name. Raises `StoreFailure` if it is missing or in use."""
     if not data.exists():
         raise StoreFailure("NO_DATABASE", f"{data} does not exist; start the node, it will sync")
     try:
