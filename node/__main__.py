@@ -7,11 +7,14 @@ Every refusal is one line on stderr with its code and what to do; the exit codes
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 
@@ -177,10 +180,25 @@ def _log_to_stderr(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Words())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(message)s")
+
+
+class _Words(io.TextIOBase):
+    """Stderr, but what cannot be said is not said: a full disk must not end the node by its log."""
+
+    def write(self, text: str) -> int:
+        """Write, or do not."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do not."""
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 if __name__ == "__main__":

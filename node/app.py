@@ -64,7 +64,7 @@ def run_node(settings: NodeSettings) -> int:
 
 
 async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
-    driver = Driver(core.engine, core.store, core.votes, verifier)
+    driver = Driver(core.engine, core.store, core.votes, verifier, settings.free_bytes)
     transport = Transport(
         settings.genesis.chain,
         settings.key,

@@ -322,7 +322,7 @@ class Engine:
             self._emit(io.PunishPeer(peer, fault))
             self._follow(self._catch_up.on_fault(peer, self._now_ms))
         except (Diverged, Poison, Inadmissible) as failure:
-            self._halt("DIVERGED", f"{failure}; keep this folder and ask for help")
+            self._halt("DIVERGED", f"{failure}; `groat node check` tells if the disk is to blame")
         else:
             self._write(block, result)
 

@@ -71,6 +71,7 @@ SHELL = {
     "node.audit",
     "node.check",
     "node.core",
+    "node.disk",
     "node.driver",
     "node.repair",
     "node.service",
@@ -78,7 +79,15 @@ SHELL = {
 
 # What of the standard library a pure scheduler needs.
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "typing"}
-ASYNC = {"node.net", "node.http", "node.driver", "node.service", "node.app", "node.verifier"}
+ASYNC = {
+    "node.net",
+    "node.http",
+    "node.disk",
+    "node.driver",
+    "node.service",
+    "node.app",
+    "node.verifier",
+}
 DOORS: dict[str, set[str]] = {
     "asyncio": ASYNC | {"client"},
     "uvloop": {"node.app"},

@@ -219,6 +219,12 @@ class Store:
         self.write(batch)
         self.adopt(batch)
 
+    def reopen(self) -> None:
+        """After a failed `write`, before it is tried again; for the thread of the readers."""
+        self._database.reopen()
+        self._view = self._database.snapshot()
+        self.tree.read_from(self._view)
+
     def close(self) -> None:
         """Give the database free."""
         self._database.close()

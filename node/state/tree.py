@@ -122,6 +122,10 @@ class StateTree:
         self._records = records
         delta.base = None  # it is part of the tree now; keeping it would chain all deltas ever
 
+    def read_from(self, records: Records) -> None:
+        """Read buckets from here from now on: the same content, opened anew."""
+        self._records = records
+
     def prove(self, key: bytes) -> StateProof:
         """The proof of what the applied tree says about a key hash, be it present or absent."""
         index = bucket_index(key, self.depth)

@@ -89,6 +89,10 @@ class VoteLog:
             self._heights.popleft()
         self._first = first
 
+    def reopen(self) -> None:
+        """After a failed write, before it is tried again."""
+        self._database.reopen()
+
     def close(self) -> None:
         """Give the database free."""
         self._database.close()

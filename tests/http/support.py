@@ -26,7 +26,7 @@ from node.protocol.block import (
     Receipt,
     vote_digest,
 )
-from node.protocol.errors import Refused
+from node.protocol.errors import Refused, StoreFailure
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import EphemeralKey, Opener, seal_call
@@ -205,6 +205,8 @@ class Service:
         self.capacity = 1_000
         self.failed: list[FailedCheck] = []
         self.submissions = 0
+        self.full = False
+        self.store_failures: list[StoreFailure] = []
         self.submitted = asyncio.Event()
         self._queues: list[asyncio.Queue[int]] = []
         self._moved = asyncio.Event()
@@ -219,6 +221,13 @@ class Service:
 
     def now_ms(self) -> int:
         return self.world.now_ms
+
+    def check_accepting(self) -> None:
+        if self.full:
+            raise Refused("DISK_FULL", "make room")
+
+    def on_store_failure(self, failure: StoreFailure) -> None:
+        self.store_failures.append(failure)
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[Verdict]:
         self.submissions += 1
