@@ -1,4 +1,4 @@
-"""`python -m node`: found or join a network, run a node, audit, check or repair a stopped one.
+"""`python -m node`: found or join a network, run a node, tend a node's database.
 
 Every refusal is one line on stderr with its code and what to do; the exit codes are those of the
 `groat` command (0 ok, 1 failed, 2 wrong files or flags).
@@ -84,6 +84,19 @@ def _parser() -> argparse.ArgumentParser:
     repair = commands.add_parser("repair", help="let a stopped node fetch its state again")
     repair.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     repair.set_defaults(run=_repair)
+
+    backup = commands.add_parser("backup", help="copy a node's newest snapshot and verify it")
+    backup.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    backup.add_argument("--to", type=Path, required=True, help="a folder that does not exist yet")
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser("restore", help="give a stopped node the state of a backup")
+    restore.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    restore.add_argument("--backup", type=Path, required=True, help="what `backup` made")
+    restore.add_argument(
+        "--vote-from", type=int, help="the votes are lost: sign nothing below this height"
+    )
+    restore.set_defaults(run=_restore)
     return parser
 
 
@@ -168,6 +181,18 @@ def _repair(options: argparse.Namespace) -> int:
     from node.repair import repair_folder
 
     return repair_folder(options.folder)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from node.backup import backup_folder
+
+    return backup_folder(options.folder, options.to)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from node.backup import restore_folder
+
+    return restore_folder(options.folder, options.backup, options.vote_from)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -76,6 +76,22 @@ def inspect(
 ) -> list[Finding]:
     """The findings about an open state database."""
     salts = Salts(privacy_key)
+    whole = Inspection(
+        genesis.chain,
+        genesis.tree_depth,
+        genesis.validator_set,
+        database.snapshot(),
+        inspection.Salts(salt_source(salts), salts.of_receipt),
+        progress,
+    )
+    current = _current_set(genesis, database)
+    if current is not None:
+        whole.know(current)
+    return whole.run()
+
+
+def salt_source(salts: Salts) -> Callable[[str, bytes, bytes], bytes]:
+    """The salt of any record by table, key and value; LookupError for a table that is none."""
 
     def salt_of(table: str, key: bytes, value: bytes) -> bytes:
         try:
@@ -83,18 +99,7 @@ def inspect(
         except Rejected as unknown:
             raise LookupError(table) from unknown
 
-    whole = Inspection(
-        genesis.chain,
-        genesis.tree_depth,
-        genesis.validator_set,
-        database.snapshot(),
-        inspection.Salts(salt_of, salts.of_receipt),
-        progress,
-    )
-    current = _current_set(genesis, database)
-    if current is not None:
-        whole.know(current)
-    return whole.run()
+    return salt_of
 
 
 def _current_set(genesis: Genesis, database: KeyValue) -> ValidatorSet | None:

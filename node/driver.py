@@ -64,12 +64,17 @@ class Driver:
         votes: VoteLog,
         verifier: Verifier,
         free_bytes: Callable[[], int],
+        on_stored: Callable[[int], None] = lambda height: None,
     ) -> None:
-        """`free_bytes` says how much room is left where the node writes."""
+        """`free_bytes` says how much room is left where the node writes.
+
+        `on_stored` is told of each block right after it is stored.
+        """
         self._engine = engine
         self._store = store
         self._votes = votes
         self._verifier = verifier
+        self._on_stored = on_stored
         self._observer: Observer | None = None
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
         self._rooms: dict[bytes, asyncio.Semaphore] = {}
@@ -248,6 +253,7 @@ class Driver:
             case io.WriteBlock(height, batch):
                 await self.disk.write(lambda: self._store.write(batch), self._store.reopen)
                 self._store.adopt(batch)
+                self._on_stored(height)
                 return io.BlockWritten(height)
             case io.TrimVotes(below_height):
                 await self._write_vote(lambda: self._votes.trim(below_height))

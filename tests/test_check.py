@@ -20,6 +20,7 @@ from tests.http.support import CARD, PRIVACY_KEY, SHOP, World
 
 CHECKS = [
     "origin",
+    "oldest",
     "head",
     "chain",
     "receipts",

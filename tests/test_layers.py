@@ -69,12 +69,14 @@ SHELL = {
     "node.__main__",
     "node.app",
     "node.audit",
+    "node.backup",
     "node.check",
     "node.core",
     "node.disk",
     "node.driver",
     "node.repair",
     "node.service",
+    "node.snapshots",
 }
 
 # What of the standard library a pure scheduler needs.

@@ -24,7 +24,7 @@ from node.protocol.block import (
     receipts_codec,
 )
 from node.protocol.domain import Chain
-from node.protocol.encoding import Codec, sha256
+from node.protocol.encoding import Codec, encode, sha256
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.keys import SIGNATURE_BYTES
 from node.protocol.proofs import (
@@ -41,11 +41,13 @@ from node.state.layout import (
     BLOCK_INDEX,
     BLOCKS,
     BUCKETS,
+    EVERYTHING,
     GENESIS_KEY,
     HEAD_KEY,
     HISTORY,
     HISTORY_TABLE,
     LAYOUT_VERSION,
+    OLDEST_KEY,
     RECEIPTS,
     RECORDS,
     TRANSACTION_INDEX,
@@ -54,6 +56,7 @@ from node.state.layout import (
     head_codec,
     history_prefix,
     number,
+    oldest_codec,
     origin_codec,
     successor,
     table_prefix,
@@ -125,6 +128,7 @@ class Inspection:
         self._salts = salts
         self._progress = progress
         self._head: HeadRecord | None = None
+        self._oldest = EVERYTHING
         self._blocks = 0
         self._transactions = 0
         self._findings: list[Finding] = []
@@ -137,6 +141,9 @@ class Inspection:
         """Everything, to the end, whatever is found."""
         with self._check("origin") as faults:
             self._inspect_origin(faults)
+        with self._check("oldest") as faults:
+            raw = self._records.get(OLDEST_KEY) or encode(EVERYTHING)
+            self._oldest = _read(oldest_codec, raw, "the oldest height", faults) or EVERYTHING
         with self._check("head") as faults:
             self._inspect_head(faults)
         with self._check("chain", lambda: f"{self._blocks:,} blocks") as faults:
@@ -196,11 +203,11 @@ class Inspection:
 
     def _inspect_chain(self, faults: Faults) -> None:
         """Every block from genesis to the head: links, times, sets, certificates, bodies."""
-        parent: bytes | None = self._chain.genesis_hash
-        time_ms, expected = 0, 1
+        expected, time_ms = self._oldest.block, 0
+        parent: bytes | None = self._chain.genesis_hash if expected == 1 else None
         for key, raw in self._records.iterate(BLOCKS, successor(BLOCKS)):
             height = int.from_bytes(key[1:], "big")
-            if len(key) != 9 or not 0 < height <= self._top:
+            if len(key) != 9 or not self._oldest.block <= height <= self._top:
                 continue  # the strays' check names it
             if height > expected:
                 _missing("block", expected, height, faults)
@@ -246,7 +253,7 @@ class Inspection:
     def _inspect_receipts(self, faults: Faults) -> None:
         """Receipts against headers and transactions, and both indexes at every place."""
         get = self._records.get
-        for height in range(1, self._top + 1):
+        for height in range(self._oldest.block, self._top + 1):
             raw_block, raw = get(BLOCKS + number(height)), get(RECEIPTS + number(height))
             receipts = _read(receipts_codec, raw, f"the receipts of block {height}", faults)
             try:
@@ -261,7 +268,8 @@ class Inspection:
             self._transactions += len(receipts)
             if height % PROGRESS_EVERY == 0:
                 self._progress("receipts", height, self._top)
-        if self._head is not None and self._transactions != self._head.transactions:
+        counts_all = self._head is not None and self._oldest.block == 1
+        if counts_all and self._head and self._transactions != self._head.transactions:
             faults.add(f"the head counts {self._head.transactions} transactions")
 
     def _inspect_receipts_of(
@@ -281,10 +289,9 @@ class Inspection:
 
     def _inspect_index(self, faults: Faults) -> None:
         """With one entry for each block and transaction found above, none may be left over."""
-        for prefix, name, expected in (
-            (BLOCK_INDEX, "blocks", self._blocks),
-            (TRANSACTION_INDEX, "transactions", self._transactions),
-        ):
+        blocks, transactions = self._blocks, self._transactions
+        found = ((BLOCK_INDEX, "blocks", blocks), (TRANSACTION_INDEX, "transactions", transactions))
+        for prefix, name, expected in found:
             count = sum(1 for _ in self._records.iterate(prefix, successor(prefix)))
             if count != expected:
                 faults.add(f"{count} entries for {expected} {name}")
@@ -343,7 +350,8 @@ class Inspection:
         last: tuple[bytes, bytes] | None = None
         for key, value in self._records.iterate(HISTORY, successor(HISTORY)):
             own, height = key[3:-8], int.from_bytes(key[-8:], "big")
-            if len(own) != int.from_bytes(key[1:3], "big") or height > self._top:
+            known = self._oldest.history <= height <= self._top
+            if len(own) != int.from_bytes(key[1:3], "big") or not known:
                 faults.add(f"account {own.hex()} at height {height}: there is no such place")
             if last is not None and last[0] != own:
                 self._inspect_last_balance(*last, faults)
@@ -359,16 +367,14 @@ class Inspection:
     def _inspect_strays(self, faults: Faults) -> None:
         """Whatever no check above has looked at does not belong here."""
         for prefix, name in ((BLOCKS, "block"), (RECEIPTS, "receipts")):
-            for above in (prefix + number(0), prefix + number(self._top + 1)):
-                stop = prefix + number(1) if above == prefix + number(0) else successor(prefix)
-                for key, _ in self._records.iterate(above, stop):
+            low, high = prefix + number(self._oldest.block), prefix + number(self._top + 1)
+            for start, stop in ((prefix, low), (high, successor(prefix))):
+                for key, _ in self._records.iterate(start, stop):
                     faults.add(f"{name} {int.from_bytes(key[1:], 'big')}: beyond the head")
-        known = {GENESIS_KEY, HEAD_KEY}
-        prefixes = sorted(
-            (RECORDS, BUCKETS, BLOCKS, RECEIPTS, BLOCK_INDEX, TRANSACTION_INDEX, HISTORY)
-        )
+        known = {GENESIS_KEY, HEAD_KEY, OLDEST_KEY}
+        prefixes = [RECORDS, BUCKETS, BLOCKS, RECEIPTS, BLOCK_INDEX, TRANSACTION_INDEX, HISTORY]
         start = b""
-        for prefix in [*prefixes, b"\xff"]:
+        for prefix in [*sorted(prefixes), b"\xff"]:
             for key, _ in self._records.iterate(start, prefix):
                 if key not in known:
                     faults.add(f"key {key[:40].hex()}: of no known kind")

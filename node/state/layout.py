@@ -6,6 +6,7 @@ Numbers in keys are big-endian, so that byte order is their order.
 |-----------------------------------------|------------------------------------------------------|
 | `m` `genesis`                           | `_Origin`: layout version, genesis hash, tree depth  |
 | `m` `head`                              | `_HeadRecord`: height, block id, root, transactions  |
+| `m` `oldest`                            | `Oldest`, unless everything since genesis is here    |
 | `s` table ‖ 00 ‖ key                    | the record's bytes                                   |
 | `t` bucket (4)                          | entries of a bucket of the state tree (see `tree`)   |
 | `b` height (8)                          | `CertifiedBlock`                                     |
@@ -32,6 +33,7 @@ INDEX_KEY_BYTES = 16
 
 GENESIS_KEY = b"mgenesis"
 HEAD_KEY = b"mhead"
+OLDEST_KEY = b"moldest"
 RECORDS, BUCKETS, BLOCKS, RECEIPTS = b"s", b"t", b"b", b"r"
 TRANSACTION_INDEX, BLOCK_INDEX, HISTORY = b"i", b"n", b"h"
 
@@ -55,8 +57,18 @@ class HeadRecord(Record, frozen=True):
     transactions: int
 
 
+class Oldest(Record, frozen=True):
+    """What a database that began with a snapshot has: blocks, and balances, from these heights."""
+
+    block: Height
+    history: Height
+
+
+EVERYTHING = Oldest(1, 0)
+
 origin_codec: Codec[Origin] = Codec(Origin, 1_024)
 head_codec: Codec[HeadRecord] = Codec(HeadRecord, 1_024)
+oldest_codec: Codec[Oldest] = Codec(Oldest, 1_024)
 
 
 def number(value: int) -> bytes:

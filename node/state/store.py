@@ -26,10 +26,12 @@ from node.protocol.proofs import StateProof, key_hash
 from node.state.keyvalue import KeyValue, Put, Records
 from node.state.layout import (
     BLOCKS,
+    EVERYTHING,
     GENESIS_KEY,
     HEAD_KEY,
     HISTORY_TABLE,
     LAYOUT_VERSION,
+    OLDEST_KEY,
     RECEIPTS,
     HeadRecord,
     Origin,
@@ -39,11 +41,13 @@ from node.state.layout import (
     head_codec,
     history_prefix,
     number,
+    oldest_codec,
     origin_codec,
     successor,
     table_prefix,
     transaction_index_key,
 )
+from node.state.snapshot import LEVEL_MAX, Source
 from node.state.tree import TreeDelta, load_tree
 
 SCAN_MAX = 10_000
@@ -90,6 +94,7 @@ class Store:
         self._is_new = _check_origin(self._view, depth, genesis_hash)
         self.tree: Final = load_tree(depth, self._view, progress)
         self._head = self._load_head()
+        self.oldest: Final = decoded(oldest_codec, self._view.get(OLDEST_KEY)) or EVERYTHING
 
     # ---- reading
 
@@ -134,7 +139,7 @@ class Store:
     def blocks_before(self, height: int, limit: int) -> Iterator[CertifiedBlock]:
         """Up to `limit` blocks of lower heights, newest first; lazily, since blocks are large."""
         last = min(height - 1, self._head.height)
-        for lower in range(last, max(0, last - limit), -1):
+        for lower in range(last, max(self.oldest.block - 1, last - limit), -1):
             block = self.block(lower)
             if block is None:
                 raise damaged(f"block {lower} is missing")
@@ -154,8 +159,10 @@ class Store:
     def balance_at(self, key: bytes, height: int) -> bytes | None:
         """The `HISTORY_TABLE` record under `key` as it was after the block of `height`, or None.
 
-        Raises `Refused` `NO_SUCH_HEIGHT` outside 0 and the head.
+        Raises `Refused` `NO_SUCH_HEIGHT` outside 0 and the head, `PRUNED` for what is not kept.
         """
+        if 0 <= height < self.oldest.history:
+            raise Refused("PRUNED", f"balances before height {self.oldest.history} are not here")
         if not 0 <= height <= self._head.height:
             raise Refused("NO_SUCH_HEIGHT", f"heights from 0 to {self._head.height} are known")
         prefix = history_prefix(key)
@@ -218,6 +225,15 @@ class Store:
         """`write` and `adopt` in one."""
         self.write(batch)
         self.adopt(batch)
+
+    def snapshot_source(self) -> Source:
+        """What a snapshot of the head is made of; raises `StoreFailure` `NO_BLOCK_YET`."""
+        block = self.block(self._head.height)
+        if block is None:
+            raise StoreFailure("NO_BLOCK_YET", "there is no snapshot of the genesis state")
+        levels = range(1, min(self.tree.depth, LEVEL_MAX) + 1)
+        nodes = [b"", *(self.tree.nodes(level) for level in levels)]
+        return Source(self._view, block, self.tree.depth, nodes, self._head.transactions)
 
     def reopen(self) -> None:
         """After a failed `write`, before it is tried again; for the thread of the readers."""

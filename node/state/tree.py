@@ -122,6 +122,10 @@ class StateTree:
         self._records = records
         delta.base = None  # it is part of the tree now; keeping it would chain all deltas ever
 
+    def nodes(self, level: int) -> bytes:
+        """The hashes of all nodes of a level, 1 to `depth`, one after the other."""
+        return bytes(self._levels[level])
+
     def read_from(self, records: Records) -> None:
         """Read buckets from here from now on: the same content, opened anew."""
         self._records = records

@@ -81,9 +81,10 @@ class World:
         self.executor = Executor(
             self.chain, CONTRACTS, self.store, self.store.tree, self.salts, limits
         )
-        writes = genesis_writes(CONTRACTS, self._parameters())
-        delta = self.store.tree.update(self.executor.leaf_changes(writes))
-        self.store.commit(self.store.genesis_batch(writes, delta))
+        if self.store.is_new:
+            writes = genesis_writes(CONTRACTS, self._parameters())
+            delta = self.store.tree.update(self.executor.leaf_changes(writes))
+            self.store.commit(self.store.genesis_batch(writes, delta))
         self.opener = Opener(self.chain, {1: EPOCH_SECRET})
         self.query = Query(self.store, CONTRACTS, self.genesis, self.salts, self.opener)
         self._nonce = 0
