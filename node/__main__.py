@@ -77,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     audit.set_defaults(run=_audit)
 
+    _add_upkeep(commands)
+    return parser
+
+
+def _add_upkeep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     check = commands.add_parser("check", help="verify the whole database of a stopped node")
     check.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     check.set_defaults(run=_check)
@@ -97,7 +102,6 @@ def _parser() -> argparse.ArgumentParser:
         "--vote-from", type=int, help="the votes are lost: sign nothing below this height"
     )
     restore.set_defaults(run=_restore)
-    return parser
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -86,6 +86,7 @@ ASYNC = {
     "node.http",
     "node.disk",
     "node.driver",
+    "node.snapshots",
     "node.service",
     "node.app",
     "node.verifier",

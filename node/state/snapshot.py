@@ -344,8 +344,7 @@ def check_blocks(
 def covers_replay_window(manifest: Manifest, first: BlockHeader) -> bool:
     """Whether blocks from `first` on hold every id that a later block could hold again.
 
-    The first block of all does; else `first` itself must be older than the window, or have been
-    preceded by such a one, which only its time can show.
+    The first block of all does; else `first` itself must be older than the window.
     """
     return first.height == 1 or first.time_ms < manifest.header.time_ms - VALID_FOR_MS_MAX
 
