@@ -41,9 +41,12 @@ def check(one: LocalNode, progress: Progress) -> dict[str, Any]:
     return _run(one, "check", progress)
 
 
-def repair(one: LocalNode) -> dict[str, Any]:
-    """Put the state of a stopped node aside, so that it fetches it again when it starts."""
-    return _run(one, "repair", lambda name, done, total: None)
+def repair(one: LocalNode, vote_from: int | None) -> dict[str, Any]:
+    """Put the state of a stopped node aside, so that it fetches it again when it starts.
+
+    With `vote_from` its votes may be lost: it signs nothing below that height.
+    """
+    return _run(one, "repair", lambda name, done, total: None, _vote_from(vote_from))
 
 
 def backup(one: LocalNode, target: Path, progress: Progress) -> dict[str, Any]:
@@ -60,10 +63,12 @@ def restore(
 
     With `vote_from` its votes may be lost: it signs nothing below that height.
     """
-    arguments = ["--backup", str(source)]
-    if vote_from is not None:
-        arguments += ["--vote-from", str(vote_from)]
+    arguments = ["--backup", str(source), *_vote_from(vote_from)]
     return _run(one, "restore", progress, arguments)
+
+
+def _vote_from(height: int | None) -> list[str]:
+    return [] if height is None else ["--vote-from", str(height)]
 
 
 def _have_snapshot_made(one: LocalNode) -> None:

@@ -88,6 +88,7 @@ def _add_upkeep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
     repair = commands.add_parser("repair", help="let a stopped node fetch its state again")
     repair.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    _add_vote_from(repair)
     repair.set_defaults(run=_repair)
 
     backup = commands.add_parser("backup", help="copy a node's newest snapshot and verify it")
@@ -98,10 +99,14 @@ def _add_upkeep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     restore = commands.add_parser("restore", help="give a stopped node the state of a backup")
     restore.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     restore.add_argument("--backup", type=Path, required=True, help="what `backup` made")
-    restore.add_argument(
+    _add_vote_from(restore)
+    restore.set_defaults(run=_restore)
+
+
+def _add_vote_from(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--vote-from", type=int, help="the votes are lost: sign nothing below this height"
     )
-    restore.set_defaults(run=_restore)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -184,7 +189,7 @@ def _check(options: argparse.Namespace) -> int:
 def _repair(options: argparse.Namespace) -> int:
     from node.repair import repair_folder
 
-    return repair_folder(options.folder)
+    return repair_folder(options.folder, options.vote_from)
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -20,13 +20,12 @@ from node.execution import Salts
 from node.folder import NodeSettings, load_node
 from node.protocol.errors import Misconfigured, Refused, StoreFailure
 from node.protocol.validators import ValidatorSet
-from node.repair import put_aside
+from node.repair import put_aside, set_votes
 from node.snapshots import BACKUP_FOLDER, SNAPSHOT_FOLDER
 from node.state.level import open_level
 from node.state.restoring import Progress, Trust, read_snapshot
 from node.state.snapshot import PARTIAL_SUFFIX, Manifest, snapshot_heights
 from node.state.store import Store
-from node.state.vote_log import VoteLog, open_vote_database
 
 INCOMING_SUFFIX = ".incoming"
 
@@ -68,7 +67,7 @@ def restore_folder(folder: Path, source: Path, vote_from: int | None) -> int:
     try:
         manifest = restore_into(incoming, source, trust_of(settings))
         if vote_from is not None:
-            _set_votes(settings, votes.ok, vote_from)
+            set_votes(settings, votes.ok, vote_from)
         aside = put_aside(settings.data) if settings.data.exists() else None
         incoming.rename(settings.data)
     except OSError as error:
@@ -109,15 +108,6 @@ def trust_of(settings: NodeSettings) -> Trust:
     genesis, salts = settings.genesis, Salts(settings.secret.privacy_key)
     sets = (genesis.validator_set,)
     return Trust(genesis.chain, genesis.tree_depth, sets, salt_source(salts), salts.of_receipt)
-
-
-def _set_votes(settings: NodeSettings, sound: bool, vote_from: int) -> None:
-    """From 0 on: the whole network begins again at the backup, and old votes are about nothing."""
-    if settings.votes.exists() and not (sound and vote_from):
-        put_aside(settings.votes)
-    log = VoteLog(open_vote_database(settings.votes))
-    log.raise_floor(vote_from)
-    log.close()
 
 
 def _report() -> Progress:

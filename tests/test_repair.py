@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple, cast
 
 import pytest
 
 from node import outputs as io
+from node.folder import NodeSettings
 from node.protocol.errors import StoreFailure
 from node.protocol.messages import Commit, Message, PrePrepare
-from node.repair import put_aside
+from node.repair import put_aside, set_votes
 from node.state.keyvalue import MemoryKeyValue
 from node.state.level import open_level
+from node.state.vote_log import VoteLog, open_vote_database
 from tests.test_engine import Cluster, Node, filing
 
 
@@ -120,3 +123,28 @@ def test_a_folder_that_does_not_open_is_put_aside_too(tmp_path: Path) -> None:
     open_level(data).close()
     (data / "CURRENT").write_text("nonsense")
     assert (put_aside(data) / "CURRENT").read_text() == "nonsense"
+
+
+class Places(NamedTuple):
+    """As much of a node's settings as its votes need."""
+
+    votes: Path
+
+
+@pytest.mark.parametrize("sound", [True, False])
+@pytest.mark.parametrize("vote_from", [0, 7, 20])
+def test_votes_that_are_lost_leave_a_floor(tmp_path: Path, sound: bool, vote_from: int) -> None:
+    votes = tmp_path / "votes"
+    log = VoteLog(open_vote_database(votes))
+    log.append(b"a vote", 9)
+    log.close()
+    if not sound:
+        (votes / "CURRENT").write_text("nonsense")
+    set_votes(cast(NodeSettings, Places(votes)), sound, vote_from)
+    log = VoteLog(open_vote_database(votes))
+    kept = sound and vote_from > 0
+    assert not log.is_new
+    assert log.vote_from == (max(9, vote_from) if kept else vote_from)
+    assert log.load() == ([b"a vote"] if kept else [])
+    log.close()
+    assert len(list(tmp_path.iterdir())) == (1 if kept else 2)  # nothing is deleted

@@ -18,6 +18,9 @@ OK, DAMAGED = "ok", "DAMAGED"
 VOTES_AHEAD_MAX = 2
 
 Name = Annotated[str, typer.Argument(metavar="NODE", help="Name or number of a stopped node.")]
+VotesLost = Annotated[
+    bool, typer.Option("--votes-lost", help="Be silent below what the others have now.")
+]
 AnyName = Annotated[str, typer.Argument(metavar="NODE", help="Name or number of a node.")]
 
 
@@ -50,12 +53,13 @@ def check(session: Session, name: Name) -> None:
         raise Damaged("DATABASE_DAMAGED", f"{one.name} fails {failed} of {len(rows)} checks")
 
 
-def repair(session: Session, name: Name) -> None:
+def repair(session: Session, name: Name, votes_lost: VotesLost = False) -> None:
     """Put a stopped node's state aside; when it starts it fetches the chain from its peers."""
     (one,) = LocalNetwork(session.folder).select([name])
-    report = upkeep.repair(one)
+    vote_from = asyncio.run(_safe_height(session, one.name)) if votes_lost else None
+    report = upkeep.repair(one, vote_from)
     session.out.record({"node": one.name, **report})
-    session.out.note(f"its votes are kept and nothing is deleted; now: groat net start {one.name}")
+    session.out.note(f"nothing is deleted; now: groat net start {one.name}")
 
 
 def backup(
@@ -78,9 +82,7 @@ def restore(
     session: Session,
     name: Name,
     source: Annotated[Path, typer.Option("--from", help="What `groat node backup` made.")],
-    votes_lost: Annotated[
-        bool, typer.Option("--votes-lost", help="Be silent below what the others have now.")
-    ] = False,
+    votes_lost: VotesLost = False,
     all_restored: Annotated[
         bool,
         typer.Option("--all-restored", help="No node of the network has anything newer: vote."),
