@@ -222,7 +222,7 @@ class LocalNetwork:
         """Start nodes and wait until they answer; raises `NodeFailure`."""
         with self._lock():
             chosen = self.select(names)
-            password = _password(chosen)
+            password = find_node_password(chosen)
             for one in chosen:
                 one.start(password)
             deadline = time.monotonic() + START_SECONDS_MAX
@@ -353,7 +353,7 @@ def node_environment(password_file: Path | None) -> dict[str, str]:
     return environment
 
 
-def _password(nodes: Sequence[LocalNode]) -> bytes | None:
+def find_node_password(nodes: Sequence[LocalNode]) -> bytes | None:
     """Asked for if a node is to start whose settings name no file, and no variable does either."""
     silent = any(
         one.process is None and one.settings and not one.settings.get("password_file")

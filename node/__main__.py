@@ -1,4 +1,4 @@
-"""`python -m node`: found or join a network, run a node, audit a stopped one.
+"""`python -m node`: found or join a network, run a node, tend a node's database.
 
 Every refusal is one line on stderr with its code and what to do; the exit codes are those of the
 `groat` command (0 ok, 1 failed, 2 wrong files or flags).
@@ -7,12 +7,15 @@ Every refusal is one line on stderr with its code and what to do; the exit codes
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 
@@ -81,7 +84,37 @@ def _parser() -> argparse.ArgumentParser:
     audit = commands.add_parser("audit", help="check the whole state of a stopped node")
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     audit.set_defaults(run=_audit)
+
+    _add_upkeep(commands)
     return parser
+
+
+def _add_upkeep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = commands.add_parser("check", help="verify the whole database of a stopped node")
+    check.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    check.set_defaults(run=_check)
+
+    repair = commands.add_parser("repair", help="let a stopped node fetch its state again")
+    repair.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    _add_vote_from(repair)
+    repair.set_defaults(run=_repair)
+
+    backup = commands.add_parser("backup", help="copy a node's newest snapshot and verify it")
+    backup.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    backup.add_argument("--to", type=Path, required=True, help="a folder that does not exist yet")
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser("restore", help="give a stopped node the state of a backup")
+    restore.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    restore.add_argument("--backup", type=Path, required=True, help="what `backup` made")
+    _add_vote_from(restore)
+    restore.set_defaults(run=_restore)
+
+
+def _add_vote_from(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--vote-from", type=int, help="the votes are lost: sign nothing below this height"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -164,6 +197,30 @@ def _audit(options: argparse.Namespace) -> int:
     return audit_folder(options.folder)
 
 
+def _check(options: argparse.Namespace) -> int:
+    from node.check import check_folder
+
+    return check_folder(options.folder)
+
+
+def _repair(options: argparse.Namespace) -> int:
+    from node.repair import repair_folder
+
+    return repair_folder(options.folder, options.vote_from)
+
+
+def _backup(options: argparse.Namespace) -> int:
+    from node.backup import backup_folder
+
+    return backup_folder(options.folder, options.to)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from node.backup import restore_folder
+
+    return restore_folder(options.folder, options.backup, options.vote_from)
+
+
 def _log_to_stderr(level: str) -> None:
     """One JSON line an event: the client's process manager keeps them in node.log."""
     structlog.configure(
@@ -174,10 +231,25 @@ def _log_to_stderr(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Words())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=level.upper(), stream=sys.stderr, format="%(message)s")
+
+
+class _Words(io.TextIOBase):
+    """Stderr, but what cannot be said is not said: a full disk must not end the node by its log."""
+
+    def write(self, text: str) -> int:
+        """Write, or do not."""
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do not."""
+        with suppress(OSError):
+            sys.stderr.flush()
 
 
 if __name__ == "__main__":

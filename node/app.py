@@ -27,6 +27,7 @@ from node.protocol.settings import split_address
 from node.query import Query
 from node.roster import Roster
 from node.service import LiveService
+from node.snapshots import SNAPSHOT_FOLDER, SnapshotMaker
 from node.state.level import open_level
 from node.state.vote_log import open_vote_database
 from node.verifier import Verifier
@@ -64,7 +65,10 @@ def run_node(settings: NodeSettings) -> int:
 
 
 async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
-    driver = Driver(core.engine, core.store, core.votes, verifier)
+    snapshots = SnapshotMaker(core.store.snapshot_source, settings.folder / SNAPSHOT_FOLDER)
+    driver = Driver(
+        core.engine, core.store, core.votes, verifier, settings.free_bytes, snapshots.on_block
+    )
     roster = Roster(core.store, settings.key.public_key, _given_peers(settings))
     transport = Transport(
         settings.genesis.chain,
@@ -84,6 +88,7 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, driver.stop)
+    loop.add_signal_handler(signal.SIGUSR1, snapshots.on_demand)
     await transport.start()
     await server.start()
     if not _is_loopback(settings.http[0]):
@@ -99,6 +104,7 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
     try:
         await driver.run()
     finally:
+        await snapshots.stop()
         await server.stop()
         await transport.stop()
     if driver.halt is not None:

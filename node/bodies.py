@@ -49,6 +49,8 @@ class Bodies:
         self._find_pooled = find_pooled
         self._kept: dict[bytes, Candidate] = {}
         self._waiting: Waiting | None = None
+        self._restored: tuple[Candidate, ...] = ()
+        self._restored_until = 0
 
     @property
     def waiting(self) -> Waiting | None:
@@ -79,6 +81,11 @@ class Bodies:
         for candidate in candidates:
             if len(self._kept) < FETCHED_MAX:
                 self._kept[candidate.content_hash] = candidate
+
+    def restore(self, candidates: Sequence[Candidate], height: int) -> None:
+        """Hold what votes up to `height` promise to serve until that height is final."""
+        self._restored, self._restored_until = tuple(candidates), height
+        self.keep(candidates)
 
     def wait(self, header: BlockHeader, hashes: Sequence[bytes]) -> None:
         """Remember a proposal that cannot be executed yet; it replaces an earlier one."""
@@ -119,7 +126,11 @@ class Bodies:
             for start in range(0, len(missing), step)
         ]
 
-    def clear(self) -> None:
+    def clear(self, height: int) -> None:
         """The height is final: forget everything kept for it."""
         self._kept.clear()
+        if height < self._restored_until:
+            self.keep(self._restored)
+        else:
+            self._restored = ()
         self._waiting = None

@@ -94,6 +94,7 @@ def open_core(
         Importer(chain, contracts, opener, executor),
         CatchUp(store.head.height + 1),
         restored,
+        votes.vote_from,
         validators,
     )
     return Core(engine, store, votes, executor, opener)

@@ -11,21 +11,21 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 import structlog
 
 from node import outputs as io
 from node.admission import Verdict
 from node.clock import now_ms
+from node.disk import Disk
 from node.engine import Engine
 from node.examination import ExaminationQueue, Unexamined
 from node.net.gossip import TransactionGossip
 from node.net.transport import Transport
 from node.protocol.block import Receipt
 from node.protocol.encoding import sha256
-from node.protocol.errors import Refused
+from node.protocol.errors import Refused, StoreFailure
 from node.protocol.messages import Message, Transactions
 from node.state.store import Store
 from node.state.vote_log import VoteLog
@@ -63,11 +63,18 @@ class Driver:
         store: Store,
         votes: VoteLog,
         verifier: Verifier,
+        free_bytes: Callable[[], int],
+        on_stored: Callable[[int], None] = lambda height: None,
     ) -> None:
+        """`free_bytes` says how much room is left where the node writes.
+
+        `on_stored` is told of each block right after it is stored.
+        """
         self._engine = engine
         self._store = store
         self._votes = votes
         self._verifier = verifier
+        self._on_stored = on_stored
         self._observers: list[Observer] = []
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
         self._rooms: dict[bytes, asyncio.Semaphore] = {}
@@ -78,7 +85,9 @@ class Driver:
         self._partial: dict[int, tuple[int, list[io.SubmitResult]]] = {}
         self._last_request = 0
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="disk")
+        self.disk: Final = Disk(free_bytes, self._on_disk_failure)
+        self._failure: StoreFailure | None = None
+        self._ended = asyncio.Event()
         self.halt: io.Halt | None = None
         self.refused_content = 0
         self.refused_room = 0
@@ -100,11 +109,14 @@ class Driver:
             asyncio.create_task(self._examine_loop()),
             asyncio.create_task(self._tick()),
             asyncio.create_task(self._transport.failure()),
+            asyncio.create_task(self._ended.wait()),
         ]
         done, _ = await asyncio.wait([feeding, *helpers], return_when=asyncio.FIRST_COMPLETED)
         for task in (feeding, *helpers):
             task.cancel()
-        self._disk.shutdown(wait=True)
+        self.disk.close()
+        if self._failure is not None:
+            raise self._failure
         for task in done:
             failure = task.result()
             if isinstance(failure, BaseException):
@@ -120,8 +132,15 @@ class Driver:
                 self._rooms[event.peer].release()
 
     def stop(self) -> None:
-        """End `run` after the inputs that wait already."""
+        """End `run` after the inputs that wait already, or now if those wait for the disk."""
+        if self.disk.failing:
+            self._ended.set()
         self._feed(None)
+
+    def fail(self, failure: StoreFailure) -> None:
+        """End `run` by raising `failure`: somebody met damage while reading."""
+        self._failure = failure
+        self._ended.set()
 
     # ---- inputs
 
@@ -146,7 +165,12 @@ class Driver:
             await self._inbox.put(io.PeerMessage(peer, message))
 
     async def submit(self, raws: Sequence[bytes]) -> tuple[io.SubmitResult, ...]:
-        """Check and pool what a client sent; one verdict each, in order."""
+        """Check and pool what a client sent; one verdict each, in order.
+
+        Raises `Refused` `OVERLOADED` or `DISK_FULL` where there is none in time.
+        """
+        if self.disk.failing:
+            raise Refused("DISK_FULL", "nothing can be stored; ask another node")
         if not self._examine.clients.has_room(raws):
             full = io.SubmitResult(None, "MEMPOOL_FULL", "overloaded; send it again in a while")
             return (full,) * len(raws)
@@ -225,13 +249,14 @@ class Driver:
     async def _perform(self, output: io.Output) -> io.BlockWritten | None:
         match output:
             case io.WriteVote(height, record):
-                await self._on_disk(lambda: self._votes.append(record, height))
+                await self._write_vote(lambda: self._votes.append(record, height))
             case io.WriteBlock(height, batch):
-                await self._on_disk(lambda: self._store.write(batch))
+                await self.disk.write(lambda: self._store.write(batch), self._store.reopen)
                 self._store.adopt(batch)
+                self._on_stored(height)
                 return io.BlockWritten(height)
             case io.TrimVotes(below_height):
-                await self._on_disk(lambda: self._votes.trim(below_height))
+                await self._write_vote(lambda: self._votes.trim(below_height))
             case io.SendTo(peer, message):
                 self._transport.send(peer, message)
             case io.SendToAll(message):
@@ -263,8 +288,16 @@ class Driver:
                 assert_never(output)
         return None
 
-    async def _on_disk(self, write: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._disk, write)
+    async def _write_vote(self, write: Callable[[], None]) -> None:
+        await self.disk.write(write, self._votes.reopen)
+
+    def _on_disk_failure(self) -> None:
+        """Nothing moves until there is room: whoever waits for an answer is told so."""
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(
+                    Refused("DISK_FULL", "the node may still take this when there is room")
+                )
 
     def _answer(self, request: int, results: tuple[io.SubmitResult, ...]) -> None:
         """Collect a request's verdicts, which may come in several batches."""

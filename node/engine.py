@@ -63,6 +63,7 @@ class Engine:
         importer: Importer,
         scheduler: CatchUp,
         restored: Sequence[Candidate],
+        restored_height: int,
         validators: ValidatorSet,
     ) -> None:
         self._chain = genesis.chain
@@ -75,7 +76,7 @@ class Engine:
         self._validators = validators
         self.mempool = Mempool()
         self._bodies = Bodies(self.mempool.get)
-        self._bodies.keep(restored)
+        self._bodies.restore(restored, restored_height)
         self._serving = Serving(store.block, self._bodies.find)
         self._intake = Intake(self._chain, contracts, store, self.mempool, self._bodies)
         self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
@@ -297,7 +298,7 @@ class Engine:
         for receipt in result.receipts:
             self.mempool.remove(receipt.transaction_id)
         self._proposals.clear()
-        self._bodies.clear()
+        self._bodies.clear(height)
         self._emit(io.Committed(height, result.receipts))
         self._validators = result.next_validators
         self._consensus(
@@ -321,7 +322,7 @@ class Engine:
             self._emit(io.PunishPeer(peer, fault))
             self._follow(self._catch_up.on_fault(peer, self._now_ms))
         except (Diverged, Poison, Inadmissible) as failure:
-            self._halt("DIVERGED", f"{failure}; keep this folder and ask for help")
+            self._halt("DIVERGED", f"{failure}; `groat node check` tells if the disk is to blame")
         else:
             self._write(block, result)
 

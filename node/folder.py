@@ -7,6 +7,7 @@ by others, later.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,10 @@ class NodeSettings:
     votes: Path
     log_level: str
     joining: Joining | None = None
+
+    def free_bytes(self) -> int:
+        """Room left for state and votes, which may be on two disks."""
+        return min(shutil.disk_usage(path).free for path in (self.data, self.votes))
 
 
 def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:

@@ -112,6 +112,7 @@ class Query:
             "time": time_to_json(self.head.time_ms),
             "state_root": head.state_root.hex(),
             "transactions": str(head.transactions),
+            "pruned_below": str(self._store.oldest.block),
             **quorum_view(self.validators),
         }
 
@@ -123,7 +124,7 @@ class Query:
             "consensus_validators": float(self.validators.size),
             "consensus_total_txs": float(self._store.head.transactions),
         }
-        if height > 1:
+        if height > self._store.oldest.block:
             (block, receipts), (parent, _) = self._block(height), self._block(height - 1)
             interval_ms = block.header.time_ms - parent.header.time_ms
             figures["consensus_block_interval_seconds"] = interval_ms / 1000
@@ -166,9 +167,10 @@ class Query:
         """Up to `limit` blocks below height `before` (None: from the head), newest first."""
         head = self.head.height
         top = head if before is None else min(before - 1, head)
-        stop = max(top - limit, 0)
+        last = self._store.oldest.block - 1
+        stop = max(top - limit, last)
         items = [self._summary(height) for height in range(top, stop, -1)]
-        return {"items": items, "next": str(stop + 1) if stop else None}
+        return {"items": items, "next": str(stop + 1) if stop > last else None}
 
     def resolve(self, reference: str) -> int:
         """The height meant by a decimal height, a block id in hex, or `latest`.

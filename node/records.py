@@ -47,11 +47,24 @@ class StoredHead(Protocol):
     def transactions(self) -> int: ...
 
 
+class OldestKept(Protocol):
+    """The lowest heights of which blocks, and balances, are stored."""
+
+    @property
+    def block(self) -> int: ...
+
+    @property
+    def history(self) -> int: ...
+
+
 class Store(Reader, Protocol):
     """What is read of the store, besides records."""
 
     @property
     def head(self) -> StoredHead: ...
+
+    @property
+    def oldest(self) -> OldestKept: ...
 
     def block(self, height: int) -> CertifiedBlock | None: ...
 

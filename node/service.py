@@ -7,7 +7,6 @@ from final blocks is `query`'s part, not ours.
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from node.net.transport import Transport
 from node.outputs import SubmitResult
 from node.protocol.block import Receipt
 from node.protocol.encoding import Value
-from node.protocol.errors import Refused
+from node.protocol.errors import Refused, StoreFailure
 from node.protocol.json_view import time_to_json, to_json
 from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import sender_of
@@ -34,7 +33,6 @@ from node.verifier import Verifier
 SUBSCRIBERS_MAX = 256
 SUBSCRIPTION_HEIGHTS_MAX = 1_024
 ALARMS_MAX = 100
-DISK_FREE_BYTES_MIN = 256 << 20
 
 
 class LiveService:
@@ -53,7 +51,6 @@ class LiveService:
         self._name = settings.name
         self._key = settings.key
         self._public_key = settings.key.public_key
-        self._data_folder = settings.data
         self._engine = core.engine
         self._store = core.store
         self._executor = core.executor
@@ -80,6 +77,16 @@ class LiveService:
         return now_ms()
 
     # ---- submission and waiting
+
+    def check_accepting(self) -> None:
+        """Raise `Refused` `DISK_FULL` while nothing new can be stored."""
+        shortage = self._driver.disk.shortage
+        if shortage:
+            raise Refused("DISK_FULL", f"this node's disk: {shortage}; ask another node")
+
+    def on_store_failure(self, failure: StoreFailure) -> None:
+        """Stop the node: what it has stored is damaged."""
+        self._driver.fail(failure)
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
         """One verdict each, in order. Who is unknown or sends too much costs no cryptography."""
@@ -230,8 +237,9 @@ class LiveService:
         quorum, reachable = self.query.validators.quorum, self._validators_reachable
         if reachable < quorum:
             failed.append(FailedCheck("peers", f"{reachable} of {quorum} needed for a quorum"))
-        if shutil.disk_usage(self._data_folder).free < DISK_FREE_BYTES_MIN:
-            failed.append(FailedCheck("disk", "less than 256 MiB free; make room"))
+        shortage = self._driver.disk.shortage
+        if shortage:
+            failed.append(FailedCheck("disk", shortage))
         if self._engine.halted:
             failed.append(FailedCheck("engine", "halted; see the node's log"))
         return failed

@@ -26,7 +26,7 @@ class Idle:
 def idle_driver(engine: Idle) -> Driver:
     """A driver whose queues nobody empties."""
     nothing = cast(Any, None)
-    return Driver(cast(Any, engine), nothing, nothing, nothing)
+    return Driver(cast(Any, engine), nothing, nothing, nothing, lambda: 1 << 40)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:

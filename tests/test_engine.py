@@ -38,8 +38,8 @@ class Node:
     def __init__(self, name: str, contracts: Mapping[str, Contract]) -> None:
         self.key = key_of(name)
         self.contracts = contracts
-        self.vote_disk = MemoryKeyValue()
-        self.core: Core = self.reopened()
+        self.state_disk, self.vote_disk = MemoryKeyValue(), MemoryKeyValue()
+        self.core = self.open()
         self.alarms: list[str] = []
         self.punished: list[PeerFault] = []
         self.halted = ""
@@ -47,9 +47,13 @@ class Node:
 
     def reopened(self) -> Core:
         """Started anew, with an empty database and the votes that were kept."""
-        return open_core(
-            GENESIS, self.contracts, self.key, SECRET, MemoryKeyValue(), self.vote_disk
-        )
+        self.state_disk = MemoryKeyValue()
+        return self.open()
+
+    def open(self) -> Core:
+        """What starts on the disks as they are."""
+        disks = self.state_disk, self.vote_disk
+        return open_core(GENESIS, self.contracts, self.key, SECRET, *disks)
 
     @property
     def height(self) -> int:
@@ -73,6 +77,18 @@ class Cluster:
             for peer in self.nodes.values():
                 if peer is not node:
                     self._queue.append((node, io.PeerConnected(peer.key.public_key)))
+        self.run()
+
+    def restart(self, name: str) -> None:
+        """A new core on the node's disks, connected with everybody."""
+        node = self.nodes[name]
+        node.core, node.timers = node.open(), {}
+        self.perform(node, node.core.engine.start(self.now_ms))
+        for peer in self.nodes.values():
+            if peer is not node:
+                self._queue.append((node, io.PeerConnected(peer.key.public_key)))
+                self._queue.append((peer, io.PeerDisconnected(node.key.public_key)))
+                self._queue.append((peer, io.PeerConnected(node.key.public_key)))
         self.run()
 
     def feed(self, name: str, event: io.Input) -> None:

@@ -70,15 +70,29 @@ SHELL = {
     "node.__main__",
     "node.app",
     "node.audit",
+    "node.backup",
+    "node.check",
     "node.core",
+    "node.disk",
     "node.driver",
+    "node.repair",
     "node.roster",
     "node.service",
+    "node.snapshots",
 }
 
 # What of the standard library a pure scheduler needs.
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "typing"}
-ASYNC = {"node.net", "node.http", "node.driver", "node.service", "node.app", "node.verifier"}
+ASYNC = {
+    "node.net",
+    "node.http",
+    "node.disk",
+    "node.driver",
+    "node.snapshots",
+    "node.service",
+    "node.app",
+    "node.verifier",
+}
 DOORS: dict[str, set[str]] = {
     "asyncio": ASYNC | {"client"},
     "uvloop": {"node.app"},
@@ -107,7 +121,7 @@ DOORS: dict[str, set[str]] = {
     },
     "threading": set(),
     "multiprocessing": {"node.verifier"},
-    "subprocess": {"client.local"},
+    "subprocess": {"client.local", "client.upkeep"},
     "uuid": set(),
     "logging": {"node.__main__", "node.http"},
     "typer": {"client.cli"},

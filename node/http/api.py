@@ -26,7 +26,7 @@ from node.http.openapi import build_document
 from node.http.rate_limit import RateLimit
 from node.http.routing import Route, Shared, ask
 from node.http.service import NodeService
-from node.protocol.errors import Refused
+from node.protocol.errors import Refused, StoreFailure
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -105,6 +105,11 @@ async def _explained(request: web.Request, handler: Handler) -> web.StreamRespon
         return errors.rejection(rejected, request.path)
     except web.HTTPException as error:
         return errors.library_error(error, request.path)
+    except StoreFailure as failure:
+        if failure.code == "DISK_FAILED":  # it may pass; reading goes on when there is room
+            return errors.problem(failure.code, "the node's disk fails for now", request.path)
+        request.app[SHARED].service.on_store_failure(failure)
+        return errors.internal(request.path)
     except ConnectionError:
         raise  # the client is gone; there is nobody to tell
     # The root of a request: whatever else went wrong is ours, and must not end the connection.

@@ -84,10 +84,7 @@ class _Stream:
 
 async def _stream_events(ask: Ask) -> web.StreamResponse:
     position = _position(ask)
-    ask.viewer()
-    feed = ask.shared.feed
-    feed.join()
-    try:
+    with ask.shared.feed.listening(ask.viewer()):
         response = web.StreamResponse(
             headers={
                 "Content-Type": STREAM_TYPE,
@@ -101,8 +98,6 @@ async def _stream_events(ask: Ask) -> web.StreamResponse:
         await _run(stream)
         response.force_close()
         return response
-    finally:
-        feed.leave()
 
 
 async def _run(stream: _Stream) -> None:

@@ -7,13 +7,18 @@ stored blocks at its own pace from its own position, so that a slow one costs no
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from contracts.kernel.access import Viewer
 from node.http.service import NodeService
 from node.protocol.errors import Refused
 
 STREAMS_MAX = 100
+STRANGERS_STREAMS_MAX = 50
+READER_STREAMS_MAX = 20
 
 
 class Feed:
@@ -24,6 +29,7 @@ class Feed:
         self._moved = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
+        self._streams_of: Counter[bytes] = Counter()
         self.listeners = 0
 
     @property
@@ -43,17 +49,30 @@ class Feed:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def join(self) -> None:
-        """Count one more listener; raises `Refused` `TOO_MANY_STREAMS` or `STOPPING`."""
+    @contextmanager
+    def listening(self, viewer: Viewer) -> Iterator[None]:
+        """Count one more listener; raises `Refused` `TOO_MANY_STREAMS` or `STOPPING`.
+
+        Strangers leave half of the streams to those with a role, none of whom can take all.
+        """
         if self.closing:
             raise Refused("STOPPING", "the node is shutting down")
-        if self.listeners >= STREAMS_MAX:
-            raise Refused("TOO_MANY_STREAMS", f"at most {STREAMS_MAX} streams a node")
+        key = viewer.public_key if viewer.roles else None
+        if key is not None and self._streams_of[key] >= READER_STREAMS_MAX:
+            raise Refused("TOO_MANY_STREAMS", f"at most {READER_STREAMS_MAX} streams a reader")
+        most = STRANGERS_STREAMS_MAX if key is None else STREAMS_MAX
+        if self.listeners >= most:
+            raise Refused("TOO_MANY_STREAMS", f"at most {most} streams a node; a session has more")
         self.listeners += 1
-
-    def leave(self) -> None:
-        """Count one listener less."""
-        self.listeners -= 1
+        if key is not None:
+            self._streams_of[key] += 1
+        try:
+            yield
+        finally:
+            self.listeners -= 1
+            if key is not None:
+                self._streams_of[key] -= 1
+                self._streams_of += Counter()  # forgets those that have none
 
     async def wait_beyond(self, height: int, timeout_s: float) -> bool:
         """Whether the head is above `height`, or the end has come, within `timeout_s`."""

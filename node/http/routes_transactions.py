@@ -37,6 +37,7 @@ _batch_codec: Codec[tuple[bytes, ...]] = Codec(
 
 
 async def _submit(ask: Ask) -> web.Response:
+    ask.service.check_accepting()
     content_type = ask.request.content_type
     if content_type == BATCH_TYPE:
         with ask.shared.body_room.share() as take:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from node.protocol.block import Receipt
+from node.protocol.errors import StoreFailure
 from node.query import Query
 
 ACCEPTED_CODES = frozenset({"PENDING", "KNOWN", "COMMITTED"})
@@ -57,6 +58,12 @@ class NodeService(Protocol):
 
     def now_ms(self) -> int:
         """The node's clock, ms since 1970."""
+
+    def check_accepting(self) -> None:
+        """Raise `Refused` `DISK_FULL` while nothing new can be stored."""
+
+    def on_store_failure(self, failure: StoreFailure) -> None:
+        """A request met damage in the database: the node stops."""
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
         """Check and pool raw signed transactions; one verdict each, in order; never raises."""

@@ -35,6 +35,12 @@ class KeyValue(Records, Protocol):
     def snapshot(self) -> Records:
         """What is there now, for readers that must not see a write in progress."""
 
+    def reopen(self) -> None:
+        """Make it writable again after a failed write, of which all or nothing is there now.
+
+        Snapshots taken before must not be read any more.
+        """
+
     def close(self) -> None:
         """Give the database free; nothing may be called afterwards."""
 
@@ -73,6 +79,9 @@ class MemoryKeyValue:
     def snapshot(self) -> Records:
         """Itself: in memory, nobody reads while a write is in progress."""
         return self
+
+    def reopen(self) -> None:
+        """Nothing to do."""
 
     def close(self) -> None:
         """Nothing to give free."""

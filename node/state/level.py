@@ -6,7 +6,7 @@ is laid down in `store` and `vote_log`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, takewhile
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import plyvel
 
 from node.protocol.errors import StoreFailure
 from node.state.keyvalue import Put
+from node.state.layout import WHAT_TO_DO
 
 WRITE_BUFFER_BYTES = 16 << 20
 BLOCK_CACHE_BYTES = 64 << 20
@@ -26,6 +27,8 @@ COMPRESSION = None
 # LevelDB's lock is a POSIX one: a refused second open in the same process would lift it, and
 # another process could then come in. So folders that are open here are never tried again.
 _open_here: set[Path] = set()
+# RuntimeError is what plyvel says of a database that is closed, as after a failed `reopen`.
+_ERRORS = (plyvel.Error, OSError, RuntimeError)
 
 
 class LevelRecords:
@@ -38,8 +41,8 @@ class LevelRecords:
     def get(self, key: bytes) -> bytes | None:
         """The value of `key`, or None."""
         try:
-            value: bytes | None = self._source.get(key)
-        except (plyvel.Error, OSError) as error:
+            value: bytes | None = self._source.get(key, verify_checksums=True)
+        except _ERRORS as error:
             raise _failure(self._path, error) from None
         return value
 
@@ -52,6 +55,7 @@ class LevelRecords:
             start=None if reverse else start,
             stop=stop,
             reverse=reverse,
+            verify_checksums=True,
             fill_cache=limit is not None,
         )
         return self._walk(iterator, start if reverse else None, limit)
@@ -65,16 +69,18 @@ class LevelRecords:
                 if down_to is not None:
                     pairs = takewhile(lambda pair: pair[0] >= down_to, iterator)
                 yield from islice(pairs, limit)
-        except (plyvel.Error, OSError) as error:
+        except _ERRORS as error:
             raise _failure(self._path, error) from None
 
 
 class LevelKeyValue(LevelRecords):
     """An open LevelDB folder. One process at a time; any thread may call."""
 
-    def __init__(self, path: Path, database: plyvel.DB) -> None:
-        super().__init__(path, database)
-        self._database = database
+    def __init__(self, path: Path, options: Mapping[str, int]) -> None:
+        """Raises `StoreFailure` as `open_level` does."""
+        self._options = options
+        self._database = _open(path, options)
+        super().__init__(path, self._database)
 
     def write(self, puts: Sequence[Put], sync: bool) -> None:
         """All or nothing; with `sync` it is on the disk when this returns. Later puts win."""
@@ -87,12 +93,21 @@ class LevelKeyValue(LevelRecords):
                 else:
                     put(key, value)
             batch.write()
-        except (plyvel.Error, OSError) as error:
+        except _ERRORS as error:
             raise _failure(self._path, error) from None
 
     def snapshot(self) -> LevelRecords:
         """What is there now, for readers that must not see a write in progress. Costs a µs."""
         return LevelRecords(self._path, self._database.snapshot())
+
+    def reopen(self) -> None:
+        """Make it writable again after a failed write, of which all or nothing is there now.
+
+        LevelDB may take no more writes after one that failed, or put them behind a torn one, which
+        would hide them from the next start. Snapshots taken before must not be read any more.
+        """
+        self._database.close()
+        self._source = self._database = _open(self._path, self._options)
 
     def close(self) -> None:
         """Give the folder's lock free."""
@@ -112,22 +127,29 @@ def open_level(
     """
     if path.resolve() in _open_here:
         raise _in_use(path)
+    options = {
+        "write_buffer_size": write_buffer_bytes,
+        "lru_cache_size": block_cache_bytes,
+        "max_open_files": open_files_max,
+        "bloom_filter_bits": BLOOM_BITS,
+    }
+    opened = LevelKeyValue(path, options)
+    _open_here.add(path.resolve())
+    return opened
+
+
+def _open(path: Path, options: Mapping[str, int]) -> plyvel.DB:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        database = plyvel.DB(
+        return plyvel.DB(
             str(path),
             create_if_missing=True,
             paranoid_checks=True,
-            write_buffer_size=write_buffer_bytes,
-            lru_cache_size=block_cache_bytes,
-            max_open_files=open_files_max,
-            bloom_filter_bits=BLOOM_BITS,
             compression=COMPRESSION,
+            **options,
         )
-    except (plyvel.Error, OSError) as error:
+    except _ERRORS as error:
         raise _failure(path, error) from None
-    _open_here.add(path.resolve())
-    return LevelKeyValue(path, database)
 
 
 def _failure(path: Path, error: Exception) -> StoreFailure:
@@ -139,8 +161,7 @@ def _failure(path: Path, error: Exception) -> StoreFailure:
     if isinstance(error, plyvel.CorruptionError):
         return StoreFailure(
             "DATABASE_DAMAGED",
-            f"{path} is damaged; move the folder away, and the node fetches the chain from its "
-            f"peers ({text})",
+            f"{path} is damaged ({text}); {WHAT_TO_DO}",
         )
     return StoreFailure(
         "DISK_FAILED", f"{path} cannot be read or written; check the disk and its rights ({text})"

@@ -3,19 +3,7 @@
 A block becomes durable in one synced batch with all its effects, so a crash leaves it whole or
 absent. `block_batch` computes that batch as a value, `write` makes it durable, and only then
 `adopt` moves the head, the tree in memory and the snapshot that all reads go through: readers
-never see a block in the making. Numbers in keys are big-endian, so that byte order is their order.
-
-| key                                     | value                                                |
-|-----------------------------------------|------------------------------------------------------|
-| `m` `genesis`                           | `_Origin`: layout version, genesis hash, tree depth  |
-| `m` `head`                              | `_HeadRecord`: height, block id, root, transactions  |
-| `s` table ‖ 00 ‖ key                    | the record's bytes                                   |
-| `t` bucket (4)                          | entries of a bucket of the state tree (see `tree`)   |
-| `b` height (8)                          | `CertifiedBlock`                                     |
-| `r` height (8)                          | the receipts of that block, in order                 |
-| `i` first 16 bytes of a transaction id  | height (8) ‖ index in the block (4)                  |
-| `n` first 16 bytes of a block id        | height (8)                                           |
-| `h` key length (2) ‖ key ‖ height (8)   | a `HISTORY_TABLE` record as of that height, or empty |
+never see a block in the making. What the keys are is laid down in `layout`.
 
 What records mean, and which tables are private, is for execution and query to know.
 """
@@ -23,8 +11,7 @@ What records mean, and which tables are private, is for execution and query to k
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from node.protocol.block import (
     BlockHeader,
@@ -33,38 +20,40 @@ from node.protocol.block import (
     block_codec,
     receipts_codec,
 )
-from node.protocol.encoding import Codec, Record, encode
+from node.protocol.encoding import encode
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.proofs import StateProof, key_hash
-from node.protocol.transaction import Hash, Height
 from node.state.keyvalue import KeyValue, Put, Records
+from node.state.layout import (
+    BLOCKS,
+    EVERYTHING,
+    GENESIS_KEY,
+    HEAD_KEY,
+    HISTORY_TABLE,
+    LAYOUT_VERSION,
+    OLDEST_KEY,
+    RECEIPTS,
+    HeadRecord,
+    Origin,
+    block_index_key,
+    damaged,
+    decoded,
+    head_codec,
+    history_prefix,
+    number,
+    oldest_codec,
+    origin_codec,
+    successor,
+    table_prefix,
+    transaction_index_key,
+)
+from node.state.snapshot import LEVEL_MAX, Source
 from node.state.tree import TreeDelta, load_tree
 
-LAYOUT_VERSION = 1
-HISTORY_TABLE = "kernel/accounts"
-INDEX_KEY_BYTES = 16
 SCAN_MAX = 10_000
-
-_GENESIS = b"mgenesis"
-_HEAD = b"mhead"
 
 Writes = Mapping[tuple[str, bytes], bytes | None]
 """(table, key) to the record's bytes; None deletes it."""
-
-T = TypeVar("T")
-
-
-class _Origin(Record, frozen=True):
-    layout: int
-    genesis_hash: Hash
-    tree_depth: int
-
-
-class _HeadRecord(Record, frozen=True):
-    height: Height
-    block_id: Hash
-    state_root: Hash
-    transactions: int
 
 
 class Head(NamedTuple):
@@ -83,10 +72,6 @@ class Batch(NamedTuple):
     puts: Sequence[Put]
     delta: TreeDelta
     head: Head
-
-
-_origin_codec: Codec[_Origin] = Codec(_Origin, 1_024)
-_head_codec: Codec[_HeadRecord] = Codec(_HeadRecord, 1_024)
 
 
 class Store:
@@ -109,6 +94,7 @@ class Store:
         self._is_new = _check_origin(self._view, depth, genesis_hash)
         self.tree: Final = load_tree(depth, self._view, progress)
         self._head = self._load_head()
+        self.oldest: Final = decoded(oldest_codec, self._view.get(OLDEST_KEY)) or EVERYTHING
 
     # ---- reading
 
@@ -124,14 +110,14 @@ class Store:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The record under `key` at the head, or None."""
-        return self._view.get(_table_prefix(table) + key)
+        return self._view.get(table_prefix(table) + key)
 
     def scan(
         self, table: str, prefix: bytes, after: bytes | None, limit: int
     ) -> list[tuple[bytes, bytes]]:
         """Up to `limit` records at the head: ascending keys with `prefix` and above `after`."""
-        base = _table_prefix(table)
-        start, stop = base + prefix, _successor(base + prefix)
+        base = table_prefix(table)
+        start, stop = base + prefix, successor(base + prefix)
         if after is not None:
             start = max(start, base + after + b"\x00")
         pairs = self._view.iterate(start, stop, limit=min(limit, SCAN_MAX))
@@ -143,32 +129,29 @@ class Store:
 
     def block(self, height: int) -> CertifiedBlock | None:
         """The block of a height, or None above the head and at 0."""
-        return _decoded(block_codec, self._view.get(b"b" + _number(height)))
+        return decoded(block_codec, self._view.get(BLOCKS + number(height)))
 
     def height_of(self, block_id: bytes) -> int | None:
         """The height of a final block, or None."""
-        height = self._view.get(b"n" + block_id[:INDEX_KEY_BYTES])
+        height = self._view.get(block_index_key(block_id))
         return None if height is None else int.from_bytes(height, "big")
 
     def blocks_before(self, height: int, limit: int) -> Iterator[CertifiedBlock]:
         """Up to `limit` blocks of lower heights, newest first; lazily, since blocks are large."""
         last = min(height - 1, self._head.height)
-        for lower in range(last, max(0, last - limit), -1):
+        for lower in range(last, max(self.oldest.block - 1, last - limit), -1):
             block = self.block(lower)
             if block is None:
-                raise _damaged(f"block {lower} is missing")
+                raise damaged(f"block {lower} is missing")
             yield block
 
     def receipts(self, height: int) -> tuple[Receipt, ...]:
         """The receipts of a block in its order; empty above the head."""
-        return _decoded(receipts_codec, self._view.get(b"r" + _number(height))) or ()
+        return decoded(receipts_codec, self._view.get(RECEIPTS + number(height))) or ()
 
     def find(self, transaction_id: bytes) -> tuple[int, int] | None:
-        """Height and index of a final transaction, or None: the replay check, one index read.
-
-        Only 16 bytes of the id are indexed: 128 bits of a hash are enough not to meet by chance.
-        """
-        place = self._view.get(b"i" + transaction_id[:INDEX_KEY_BYTES])
+        """Height and index of a final transaction, or None: the replay check, one index read."""
+        place = self._view.get(transaction_index_key(transaction_id))
         if place is None:
             return None
         return int.from_bytes(place[:8], "big"), int.from_bytes(place[8:], "big")
@@ -176,12 +159,14 @@ class Store:
     def balance_at(self, key: bytes, height: int) -> bytes | None:
         """The `HISTORY_TABLE` record under `key` as it was after the block of `height`, or None.
 
-        Raises `Refused` `NO_SUCH_HEIGHT` outside 0 and the head.
+        Raises `Refused` `NO_SUCH_HEIGHT` outside 0 and the head, `PRUNED` for what is not kept.
         """
+        if 0 <= height < self.oldest.history:
+            raise Refused("PRUNED", f"balances before height {self.oldest.history} are not here")
         if not 0 <= height <= self._head.height:
             raise Refused("NO_SUCH_HEIGHT", f"heights from 0 to {self._head.height} are known")
-        prefix = _history_prefix(key)
-        newest = self._view.iterate(prefix, prefix + _number(height + 1), reverse=True, limit=1)
+        prefix = history_prefix(key)
+        newest = self._view.iterate(prefix, prefix + number(height + 1), reverse=True, limit=1)
         return next((value or None for _, value in newest), None)
 
     # ---- writing
@@ -189,9 +174,9 @@ class Store:
     def genesis_batch(self, writes: Writes, delta: TreeDelta) -> Batch:
         """The batch of height 0: the genesis state, into a store that `is_new`."""
         head = Head(0, self._genesis_hash, None, delta.root, 0)
-        origin = _Origin(LAYOUT_VERSION, self._genesis_hash, self.tree.depth)
+        origin = Origin(LAYOUT_VERSION, self._genesis_hash, self.tree.depth)
         return Batch(
-            [(_GENESIS, encode(origin)), *_state_puts(writes, 0, delta, head)], delta, head
+            [(GENESIS_KEY, encode(origin)), *_state_puts(writes, 0, delta, head)], delta, head
         )
 
     def block_batch(
@@ -212,14 +197,14 @@ class Store:
             raise AssertionError(f"the results of block {header.height} are of another block")
         transactions = before.transactions + len(receipts)
         head = Head(header.height, block_id, header, delta.root, transactions)
-        height = _number(header.height)
+        height = number(header.height)
         puts = _state_puts(writes, header.height, delta, head)
-        puts.append((b"n" + block_id[:INDEX_KEY_BYTES], height))
-        puts.append((b"b" + height, encode(block)))
-        puts.append((b"r" + height, encode(tuple(receipts))))
+        puts.append((block_index_key(block_id), height))
+        puts.append((BLOCKS + height, encode(block)))
+        puts.append((RECEIPTS + height, encode(tuple(receipts))))
         for index, receipt in enumerate(receipts):
             place = height + index.to_bytes(4, "big")
-            puts.append((b"i" + receipt.transaction_id[:INDEX_KEY_BYTES], place))
+            puts.append((transaction_index_key(receipt.transaction_id), place))
         return Batch(puts, delta, head)
 
     def write(self, batch: Batch) -> None:
@@ -241,6 +226,21 @@ class Store:
         self.write(batch)
         self.adopt(batch)
 
+    def snapshot_source(self) -> Source:
+        """What a snapshot of the head is made of; raises `StoreFailure` `NO_BLOCK_YET`."""
+        block = self.block(self._head.height)
+        if block is None:
+            raise StoreFailure("NO_BLOCK_YET", "there is no snapshot of the genesis state")
+        levels = range(1, min(self.tree.depth, LEVEL_MAX) + 1)
+        nodes = [b"", *(self.tree.nodes(level) for level in levels)]
+        return Source(self._view, block, self.tree.depth, nodes, self._head.transactions)
+
+    def reopen(self) -> None:
+        """After a failed `write`, before it is tried again; for the thread of the readers."""
+        self._database.reopen()
+        self._view = self._database.snapshot()
+        self.tree.read_from(self._view)
+
     def close(self) -> None:
         """Give the database free."""
         self._database.close()
@@ -248,30 +248,30 @@ class Store:
     def _load_head(self) -> Head:
         if self._is_new:
             return Head(0, self._genesis_hash, None, self.tree.root, 0)
-        record = _decoded(_head_codec, self._view.get(_HEAD))
+        record = decoded(head_codec, self._view.get(HEAD_KEY))
         if record is None:
-            raise _damaged("it has no head")
+            raise damaged("it has no head")
         if record.state_root != self.tree.root:
-            raise _damaged("its state is not the one of its head")
+            raise damaged("its state is not the one of its head")
         block = self.block(record.height)
         if block is None and record.height:
-            raise _damaged(f"block {record.height} is missing")
+            raise damaged(f"block {record.height} is missing")
         header = block.header if block else None
         return Head(record.height, record.block_id, header, record.state_root, record.transactions)
 
 
 def _check_origin(database: Records, depth: int, genesis_hash: bytes) -> bool:
     """Whether the database is new; raises `StoreFailure` if it was made for something else."""
-    origin = _decoded(_origin_codec, database.get(_GENESIS))
+    origin = decoded(origin_codec, database.get(GENESIS_KEY))
     if origin is None:
         if next(database.iterate(b"", b"\xff", limit=1), None) is not None:
-            raise _damaged("it does not say which network it belongs to")
+            raise damaged("it does not say which network it belongs to")
         return True
     if origin.layout != LAYOUT_VERSION:
         raise StoreFailure(
             "WRONG_LAYOUT",
-            f"the database has layout {origin.layout}, this version writes {LAYOUT_VERSION}; move "
-            "the data folder away, and the node fetches the chain from its peers",
+            f"the database has layout {origin.layout}, this version writes {LAYOUT_VERSION}; "
+            "`groat node repair` fetches the chain from the peers again",
         )
     if origin.genesis_hash != genesis_hash or origin.tree_depth != depth:
         raise StoreFailure(
@@ -286,48 +286,12 @@ def _check_origin(database: Records, depth: int, genesis_hash: bytes) -> bool:
 def _state_puts(writes: Writes, height: int, delta: TreeDelta, head: Head) -> list[Put]:
     """The writes of records, their history, the tree and the head."""
     puts: list[Put] = []
-    suffix = _number(height)
+    suffix = number(height)
     for (table, key), value in writes.items():
-        puts.append((_table_prefix(table) + key, value))
+        puts.append((table_prefix(table) + key, value))
         if table == HISTORY_TABLE:
-            puts.append((_history_prefix(key) + suffix, value or b""))
+            puts.append((history_prefix(key) + suffix, value or b""))
     puts += delta.bucket_writes
-    record = _HeadRecord(head.height, head.block_id, head.state_root, head.transactions)
-    puts.append((_HEAD, encode(record)))
+    record = HeadRecord(head.height, head.block_id, head.state_root, head.transactions)
+    puts.append((HEAD_KEY, encode(record)))
     return puts
-
-
-@lru_cache(maxsize=256)
-def _table_prefix(table: str) -> bytes:
-    return b"s" + table.encode() + b"\x00"
-
-
-def _history_prefix(key: bytes) -> bytes:
-    return b"h" + len(key).to_bytes(2, "big") + key
-
-
-def _number(value: int) -> bytes:
-    return value.to_bytes(8, "big")
-
-
-def _successor(prefix: bytes) -> bytes:
-    """The lowest key above all that start with `prefix`, which never is all FF here."""
-    stem = prefix.rstrip(b"\xff")
-    return stem[:-1] + bytes([stem[-1] + 1])
-
-
-def _decoded(codec: Codec[T], raw: bytes | None) -> T | None:
-    if raw is None:
-        return None
-    try:
-        return codec.decode(raw)
-    except Refused as refusal:
-        raise _damaged(f"a record cannot be read: {refusal.code}") from None
-
-
-def _damaged(reason: str) -> StoreFailure:
-    return StoreFailure(
-        "DATABASE_DAMAGED",
-        f"the database is damaged ({reason}); move the data folder away, and the node fetches the "
-        "chain from its peers",
-    )

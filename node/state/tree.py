@@ -14,7 +14,6 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from node.protocol.errors import StoreFailure
 from node.protocol.proofs import (
     ARITY,
     ENTRY_BYTES,
@@ -31,8 +30,8 @@ from node.protocol.proofs import (
     node_hash,
 )
 from node.state.keyvalue import Put, Records
+from node.state.layout import BUCKETS, damaged
 
-BUCKET_PREFIX = b"t"
 PROGRESS_EVERY = 50_000
 _GROUP_BYTES = ARITY * HASH_BYTES
 
@@ -123,6 +122,14 @@ class StateTree:
         self._records = records
         delta.base = None  # it is part of the tree now; keeping it would chain all deltas ever
 
+    def nodes(self, level: int) -> bytes:
+        """The hashes of all nodes of a level, 1 to `depth`, one after the other."""
+        return bytes(self._levels[level])
+
+    def read_from(self, records: Records) -> None:
+        """Read buckets from here from now on: the same content, opened anew."""
+        self._records = records
+
     def prove(self, key: bytes) -> StateProof:
         """The proof of what the applied tree says about a key hash, be it present or absent."""
         index = bucket_index(key, self.depth)
@@ -211,7 +218,7 @@ class StateTree:
 
 def bucket_key(index: int) -> bytes:
     """The database key of a bucket."""
-    return BUCKET_PREFIX + index.to_bytes(4, "big")
+    return BUCKETS + index.to_bytes(4, "big")
 
 
 def load_tree(
@@ -224,15 +231,11 @@ def load_tree(
     """
     tree = StateTree(depth, records)
     parents: set[int] = set()
-    stop = bytes([BUCKET_PREFIX[0] + 1])
-    for count, (key, entries) in enumerate(records.iterate(BUCKET_PREFIX, stop), 1):
+    stop = bytes([BUCKETS[0] + 1])
+    for count, (key, entries) in enumerate(records.iterate(BUCKETS, stop), 1):
         index = int.from_bytes(key[1:], "big")
         if len(key) != 5 or index >= ARITY**depth or not entries or len(entries) % ENTRY_BYTES:
-            raise StoreFailure(
-                "DATABASE_DAMAGED",
-                "the state tree on disk is malformed; move the data folder away, and the node "
-                "fetches the chain from its peers",
-            )
+            raise damaged(f"bucket {index} of the state tree is malformed")
         tree.restore_bucket(index, bucket_root(entries))
         parents.add(index >> 4)
         if progress is not None and count % PROGRESS_EVERY == 0:

@@ -89,6 +89,15 @@ class VoteLog:
             self._heights.popleft()
         self._first = first
 
+    def raise_floor(self, height: int) -> None:
+        """Note that votes below `height` may be lost, whatever became of them."""
+        self._floor = max(self._floor, height)
+        self._database.write([(_FLOOR, _number(self._floor))], sync=True)
+
+    def reopen(self) -> None:
+        """After a failed write, before it is tried again."""
+        self._database.reopen()
+
     def close(self) -> None:
         """Give the database free."""
         self._database.close()

@@ -27,7 +27,7 @@ from node.protocol.block import (
     Receipt,
     vote_digest,
 )
-from node.protocol.errors import Refused
+from node.protocol.errors import Refused, StoreFailure
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import EphemeralKey, Opener, seal_call
@@ -35,7 +35,7 @@ from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import Call, SealedCall, Transaction, sign_transaction
 from node.protocol.validators import ValidatorSet
 from node.query import Query
-from node.state.keyvalue import MemoryKeyValue
+from node.state.keyvalue import KeyValue, MemoryKeyValue
 from node.state.store import Store
 from tests.protocol.support import EPOCH_SECRET, MEMBERS, genesis_content, key
 
@@ -72,19 +72,20 @@ def genesis() -> Genesis:
 class World:
     """The chain of one node, advanced by hand."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: KeyValue | None = None) -> None:
         self.genesis = genesis()
         self.chain = self.genesis.chain
         self.now_ms = self.genesis.created_ms
-        self.store = Store(MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
+        self.store = Store(database or MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
         self.salts = Salts(PRIVACY_KEY)
         limits = Limits(1_000, 1 << 20, 2_000, 10_000, 1)
         self.executor = Executor(
             self.chain, CONTRACTS, self.store, self.store.tree, self.salts, limits
         )
-        writes = genesis_writes(CONTRACTS, genesis_parameters(self.genesis))
-        delta = self.store.tree.update(self.executor.leaf_changes(writes))
-        self.store.commit(self.store.genesis_batch(writes, delta))
+        if self.store.is_new:
+            writes = genesis_writes(CONTRACTS, genesis_parameters(self.genesis))
+            delta = self.store.tree.update(self.executor.leaf_changes(writes))
+            self.store.commit(self.store.genesis_batch(writes, delta))
         self.opener = Opener(self.chain, {1: EPOCH_SECRET})
         self.query = Query(self.store, CONTRACTS, self.genesis, self.salts, self.opener)
         self._nonce = 0
@@ -194,6 +195,8 @@ class Service:
         self.capacity = 1_000
         self.failed: list[FailedCheck] = []
         self.submissions = 0
+        self.full = False
+        self.store_failures: list[StoreFailure] = []
         self.submitted = asyncio.Event()
         self._queues: list[asyncio.Queue[int]] = []
         self._moved = asyncio.Event()
@@ -208,6 +211,13 @@ class Service:
 
     def now_ms(self) -> int:
         return self.world.now_ms
+
+    def check_accepting(self) -> None:
+        if self.full:
+            raise Refused("DISK_FULL", "make room")
+
+    def on_store_failure(self, failure: StoreFailure) -> None:
+        self.store_failures.append(failure)
 
     async def submit(self, raws: Sequence[bytes]) -> Sequence[Verdict]:
         self.submissions += 1

@@ -12,7 +12,7 @@ import pytest
 from node.http import events, feed
 from node.protocol.transaction import Call
 from tests.http.conftest import Api
-from tests.http.support import BANK, HOLDER, World
+from tests.http.support import BANK, HOLDER, STRANGER, World
 
 READ_TIMEOUT_S = 5.0
 
@@ -150,7 +150,7 @@ async def test_a_lagging_live_client_is_told_and_cut_off(
 
 
 async def test_streams_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "STREAMS_MAX", 1)
+    monkeypatch.setattr(feed, "STRANGERS_STREAMS_MAX", 1)
     stream = await listen(api)
     assert await api.code("GET", "/v1/events", 429) == "TOO_MANY_STREAMS"
     stream.response.close()
@@ -159,6 +159,20 @@ async def test_streams_are_bounded(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     api.service.announce()  # the write into the closed socket ends the first stream
     await asyncio.sleep(0.05)
     await listen(api)
+
+
+async def test_strangers_leave_streams_to_readers_who_leave_some_to_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "STRANGERS_STREAMS_MAX", 1)
+    monkeypatch.setattr(feed, "READER_STREAMS_MAX", 1)
+    await listen(api)
+    for outsider in (None, STRANGER):
+        code = await api.code("GET", "/v1/events", 429, reader=outsider)
+        assert code == "TOO_MANY_STREAMS"
+    await listen(api, reader=HOLDER)
+    assert await api.code("GET", "/v1/events", 429, reader=HOLDER) == "TOO_MANY_STREAMS"
+    await listen(api, reader=BANK)
 
 
 async def test_an_expired_session_ends_the_stream(api: Api, world: World) -> None:

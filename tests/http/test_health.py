@@ -15,6 +15,7 @@ from node.http.api import ROUTES
 from node.http.metrics import COUNTERS, GAUGES
 from node.http.openapi import build_document
 from node.http.service import FailedCheck
+from node.protocol.errors import StoreFailure
 from tests.http.conftest import Api
 from tests.http.support import BLOCK_MS, World
 
@@ -147,3 +148,18 @@ def test_operations_have_distinct_names(document: dict[str, Any]) -> None:
         for operation in operations.values()
     ]
     assert len(names) == len(set(names)) > 25
+
+
+async def test_damage_met_while_reading_stops_the_node(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for code, status, told in (("DISK_FAILED", 503, 0), ("DATABASE_DAMAGED", 500, 1)):
+        failure = StoreFailure(code, "/secret/folder is damaged")
+
+        def fail(*_: object, failure: StoreFailure = failure) -> None:
+            raise failure
+
+        monkeypatch.setattr(api.service.query, "blocks", fail)
+        answer = await api.ask("GET", "/v1/blocks", status)
+        assert "secret" not in str(answer)
+        assert len(api.service.store_failures) == told

@@ -263,3 +263,15 @@ async def test_large_bodies_share_a_bounded_room(api: Api, world: World) -> None
     # With room enough it is read, refused for what it says, and leaves nothing behind.
     assert await api.code("POST", "/v1/transactions", 400, **options) == "BAD_SHAPE"
     assert room.held == 0
+
+
+async def test_a_node_without_room_takes_nothing_and_says_so(api: Api, world: World) -> None:
+    api.service.full = True
+    raw = noop(world).raw
+    for query in ("", "?wait=none", "?wait=commit"):
+        assert (await api.send(raw, 503, query))["code"] == "DISK_FULL"
+        assert api.headers["Retry-After"]
+    assert (await send_batch(api, [raw], 503))["code"] == "DISK_FULL"
+    assert api.service.submissions == 0
+    api.service.full = False
+    await api.send(raw, 202)

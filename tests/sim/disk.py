@@ -53,6 +53,9 @@ class SimDisk:
         """Itself: a simulated machine does one thing at a time."""
         return self
 
+    def reopen(self) -> None:
+        """As `KeyValue.reopen`."""
+
     def close(self) -> None:
         """Nothing to give free."""
 

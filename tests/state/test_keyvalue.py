@@ -138,7 +138,7 @@ def test_a_damaged_file_refuses_to_open(tmp_path: Path, pattern: str) -> None:
     level.close()
     (damaged,) = tmp_path.glob(pattern)
     flip_byte(damaged, 10)
-    with pytest.raises(StoreFailure, match=r"DATABASE_DAMAGED: .* move the folder away"):
+    with pytest.raises(StoreFailure, match=r"DATABASE_DAMAGED: .*groat node repair"):
         open_level(tmp_path)
 
 

@@ -311,7 +311,7 @@ HEIGHT_2 = (2).to_bytes(8, "big")
     ],
 )
 def test_damage_stops_with_a_line_that_says_what_to_do(puts: list[Put], reason: str) -> None:
-    with pytest.raises(StoreFailure, match=rf"DATABASE_DAMAGED: .*{reason}.*move the data folder"):
+    with pytest.raises(StoreFailure, match=rf"DATABASE_DAMAGED: .*{reason}.*groat node repair"):
         Store(damaged(puts), DEPTH, GENESIS_HASH)
 
 
@@ -323,3 +323,16 @@ def test_a_damaged_block_is_noticed_when_read() -> None:
     store = Store(damaged([(b"b" + height_1, None)]), DEPTH, GENESIS_HASH)
     with pytest.raises(StoreFailure, match="block 1 is missing"):
         list(store.blocks_before(2, 1))
+
+
+def test_a_store_goes_on_after_its_database_was_opened_again(tmp_path: Path) -> None:
+    store = new_store(open_level(tmp_path))
+    grow(store, {(CARDS, b"one"): b"1"})
+    batch = next_block(store, {(CARDS, b"two"): b"2"}, ("pay",))
+    store.write(batch)
+    store.reopen()  # the write was said to have failed, but all of it is there
+    assert store.head.height == 1
+    store.commit(batch)
+    assert (store.head.height, store.get(CARDS, b"two")) == (2, b"2")
+    verify_state_proof(store.head.state_root, CARDS, b"one", b"1", store.prove(CARDS, b"one"))
+    store.close()

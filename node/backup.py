@@ -1,0 +1,125 @@
+"""Backup and restore of a node's state: `python -m node backup` and `restore`.
+
+A backup is the newest snapshot of a node, running or not, copied elsewhere and checked there to the
+last record against the state root of its certified header. Restoring checks it again. A validator
+must not sign what it may have signed before: where its vote log is whole it is kept and knows;
+where it is lost, the node only watches below a height that the operator names, which must be beyond
+all that it may have voted on (see `client.upkeep`, which asks the other nodes for theirs).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from contracts.kernel.registry import next_validators
+from node.check import Reporter, check_votes, salt_source
+from node.execution import Salts
+from node.folder import NodeSettings, load_node
+from node.protocol.errors import Misconfigured, Refused, StoreFailure
+from node.protocol.validators import ValidatorSet
+from node.repair import put_aside, set_votes
+from node.snapshots import BACKUP_FOLDER, SNAPSHOT_FOLDER
+from node.state.level import open_level
+from node.state.restoring import Progress, Trust, read_snapshot
+from node.state.snapshot import PARTIAL_SUFFIX, Manifest, snapshot_heights
+from node.state.store import Store
+
+INCOMING_SUFFIX = ".incoming"
+
+
+def backup_folder(folder: Path, target: Path) -> int:
+    """Copy the newest snapshot of the node in `folder` to `target`, a folder that does not exist.
+
+    Prints as JSON what was copied and checked.
+    """
+    settings = load_node(folder)
+    newest = newest_snapshot(folder)
+    if newest is None:
+        raise StoreFailure("NO_SNAPSHOT", f"{folder} holds no snapshot; is there a block yet?")
+    if target.exists():
+        raise Misconfigured("EXISTS", f"{target} exists; name a folder that does not")
+    partial = target.with_name(target.name + PARTIAL_SUFFIX)
+    try:
+        shutil.copytree(newest, partial)
+        manifest = read_snapshot(partial, trust_of(settings), None, _report())
+        partial.rename(target)
+    except OSError as error:
+        raise StoreFailure("DISK_FAILED", f"{partial}: {error.strerror or error}") from None
+    _print(manifest, {"backup": str(target)})
+    return 0
+
+
+def restore_folder(folder: Path, source: Path, vote_from: int | None) -> int:
+    """Give the stopped node in `folder` the state of a backup; its old one is put aside."""
+    settings = load_node(folder)
+    votes = check_votes(settings)
+    if not votes.ok and vote_from is None:
+        raise StoreFailure(
+            "VOTES_MISSING",
+            f"{votes.faults[0]}, and without its votes this validator could sign twice; "
+            "`groat node restore --votes-lost` keeps it silent for as long as that is so",
+        )
+    incoming = settings.data.with_name(settings.data.name + INCOMING_SUFFIX)
+    shutil.rmtree(incoming, ignore_errors=True)
+    try:
+        manifest = restore_into(incoming, source, trust_of(settings))
+        if vote_from is not None:
+            set_votes(settings, votes.ok, vote_from)
+        aside = put_aside(settings.data) if settings.data.exists() else None
+        incoming.rename(settings.data)
+    except OSError as error:
+        raise StoreFailure("DISK_FAILED", f"{incoming}: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(incoming, ignore_errors=True)
+    done = {"set_aside": None if aside is None else str(aside)}
+    _print(manifest, {**done, "vote_from": None if vote_from is None else str(vote_from)})
+    return 0
+
+
+def restore_into(path: Path, source: Path, trust: Trust) -> Manifest:
+    """Make a database at `path` of the snapshot in `source`, and open it as a node would."""
+    database = open_level(path)
+    try:
+        manifest = read_snapshot(source, trust, database, _report())
+        store = Store(database, trust.depth, trust.chain.genesis_hash)
+        members = ValidatorSet(*next_validators(store, manifest.height + 1))
+        if members.hash != manifest.header.next_validators_hash:
+            raise Refused("BAD_SNAPSHOT", "its validators are not those that its header names")
+    finally:
+        database.close()
+    return manifest
+
+
+def newest_snapshot(folder: Path) -> Path | None:
+    """The node's snapshot of the greatest height, made on demand or at a fixed height."""
+    found = [
+        (height, folder / name / str(height))
+        for name in (SNAPSHOT_FOLDER, BACKUP_FOLDER)
+        for height in snapshot_heights(folder / name)
+    ]
+    return max(found)[1] if found else None
+
+
+def trust_of(settings: NodeSettings) -> Trust:
+    """What a node of this network holds a snapshot against."""
+    genesis, salts = settings.genesis, Salts(settings.secret.privacy_key)
+    sets = (genesis.validator_set,)
+    return Trust(genesis.chain, genesis.tree_depth, sets, salt_source(salts), salts.of_receipt)
+
+
+def _report() -> Progress:
+    return Reporter(sys.stderr.write).report
+
+
+def _print(manifest: Manifest, more: dict[str, str | None]) -> None:
+    report = {
+        "height": str(manifest.height),
+        "state_root": manifest.header.state_root.hex(),
+        "transactions": str(manifest.transactions),
+        "blocks_from": str(manifest.blocks_from),
+        **more,
+    }
+    print(json.dumps(report, indent=2, ensure_ascii=False))

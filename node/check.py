@@ -1,0 +1,158 @@
+"""The check of a stopped node's whole database, and of its votes: `python -m node check`.
+
+It changes nothing. Progress goes to stderr, one JSON object with a finding for each check to
+stdout. What is compared with what is `state.inspection`'s part; what to do about damage is
+`repair`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.catalog import CONTRACTS
+from contracts.kernel.registry import Rejected, is_private, next_validators
+from node.bodies import vote_entry_codec
+from node.clock import now_ms
+from node.consensus.recovery import read_records
+from node.execution import Salts
+from node.folder import NodeSettings, load_node
+from node.protocol.errors import GroatError, StoreFailure
+from node.protocol.genesis import Genesis
+from node.protocol.validators import ValidatorSet
+from node.state import inspection
+from node.state.inspection import Finding, Inspection
+from node.state.keyvalue import KeyValue
+from node.state.level import open_level
+from node.state.store import Store
+from node.state.vote_log import VoteLog, open_vote_database
+
+EXIT_DAMAGED = 1
+PROGRESS_MS = 500
+PROGRESS_PREFIX = "progress: "
+
+
+def check_folder(folder: Path) -> int:
+    """Print what the database of the node in `folder` is worth; 1 if anything is wrong."""
+    settings = load_node(folder)
+    findings = check_node(settings, Reporter(sys.stderr.write).report)
+    report = {
+        "ok": all(finding.ok for finding in findings),
+        "findings": [_shown(finding) for finding in findings],
+    }
+    print(json.dumps(report, indent=2, ensure_ascii=False))
+    return 0 if report["ok"] else EXIT_DAMAGED
+
+
+def check_node(settings: NodeSettings, progress: inspection.Progress) -> list[Finding]:
+    """One finding for each check. Raises `StoreFailure` where there is no database or it is in use.
+
+    A database that does not open at all is a finding.
+    """
+    if not settings.data.exists():
+        raise StoreFailure(
+            "NO_DATABASE", f"{settings.data} does not exist; has this node ever run?"
+        )
+    try:
+        database = open_level(settings.data)
+    except StoreFailure as failure:
+        if failure.code != "DATABASE_DAMAGED":
+            raise
+        return [_fault("files", failure)]
+    try:
+        findings = inspect(settings.genesis, settings.secret.privacy_key, database, progress)
+    finally:
+        database.close()
+    return [*findings, check_votes(settings)]
+
+
+def inspect(
+    genesis: Genesis, privacy_key: bytes, database: KeyValue, progress: inspection.Progress
+) -> list[Finding]:
+    """The findings about an open state database."""
+    salts = Salts(privacy_key)
+    whole = Inspection(
+        genesis.chain,
+        genesis.tree_depth,
+        genesis.validator_set,
+        database.snapshot(),
+        inspection.Salts(salt_source(salts), salts.of_receipt),
+        progress,
+    )
+    current = _current_set(genesis, database)
+    if current is not None:
+        whole.know(current)
+    return whole.run()
+
+
+def salt_source(salts: Salts) -> Callable[[str, bytes, bytes], bytes]:
+    """The salt of any record by table, key and value; LookupError for a table that is none."""
+
+    def salt_of(table: str, key: bytes, value: bytes) -> bytes:
+        try:
+            return salts.of(table, key, value) if is_private(CONTRACTS, table) else b""
+        except Rejected as unknown:
+            raise LookupError(table) from unknown
+
+    return salt_of
+
+
+def _current_set(genesis: Genesis, database: KeyValue) -> ValidatorSet | None:
+    try:
+        store = Store(database, genesis.tree_depth, genesis.hash)
+        return ValidatorSet(*next_validators(store, store.head.height + 1))
+    # The record may be missing or hold anything; the inspection will say what is wrong.
+    except (StoreFailure, AssertionError, msgspec.MsgspecError):
+        return None
+
+
+def check_votes(settings: NodeSettings) -> Finding:
+    """The vote log: whole, readable, and this node's own."""
+    if not settings.votes.exists():
+        return Finding("votes", "", (f"{settings.votes} is missing",), 1)
+    try:
+        log = VoteLog(open_vote_database(settings.votes))
+    except StoreFailure as failure:
+        return _fault("votes", failure)
+    try:
+        entries = [vote_entry_codec.decode(raw).record for raw in log.load()]
+        read_records(settings.genesis.chain, settings.key.public_key, entries)
+    except GroatError as failure:
+        return _fault("votes", failure)
+    finally:
+        log.close()
+    return Finding("votes", f"{len(entries):,} records", (), 0)
+
+
+def _fault(check: str, failure: GroatError) -> Finding:
+    return Finding(check, "", (failure.message.partition(";")[0],), 1)
+
+
+def _shown(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "ok": finding.ok,
+        "seen": finding.seen,
+        "faults": list(finding.faults),
+        "fault_count": finding.fault_count,
+    }
+
+
+class Reporter:
+    """Writes how far a check is, a line at most twice a second."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._last_ms = 0
+
+    def report(self, check: str, done: int, total: int) -> None:
+        """`progress: CHECK DONE TOTAL`."""
+        now = now_ms()
+        if now - self._last_ms >= PROGRESS_MS:
+            self._last_ms = now
+            self._write(f"{PROGRESS_PREFIX}{check} {done} {total}\n")

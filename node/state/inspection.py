@@ -1,0 +1,399 @@
+"""The inspection of a whole database: does everything in it follow from the certified blocks?
+
+Unlike the store it takes nothing for granted and opens what is damaged: it goes on after each
+fault and names the places. Chain, certificates, transactions and receipts hang on the genesis hash;
+the state hangs on the root in the last header: each record must have its entry in its bucket and
+each entry its record, and the buckets must lead to that root. Of the balances of earlier heights no
+root speaks: the newest ones must be those of the state, and all must be of heights of the chain.
+Memory grows with the depth of the tree only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import NamedTuple, TypeVar
+
+from node.protocol.block import (
+    CertifiedBlock,
+    Receipt,
+    block_codec,
+    check_certificate,
+    receipt_hash,
+    receipts_codec,
+)
+from node.protocol.domain import Chain
+from node.protocol.encoding import Codec, encode, sha256
+from node.protocol.errors import Refused, StoreFailure
+from node.protocol.keys import SIGNATURE_BYTES
+from node.protocol.proofs import (
+    ENTRY_BYTES,
+    HASH_BYTES,
+    bucket_index,
+    key_hash,
+    merkle_root,
+    value_hash,
+)
+from node.protocol.validators import ValidatorSet
+from node.state.keyvalue import Records
+from node.state.layout import (
+    BLOCK_INDEX,
+    BLOCKS,
+    BUCKETS,
+    EVERYTHING,
+    GENESIS_KEY,
+    HEAD_KEY,
+    HISTORY,
+    HISTORY_TABLE,
+    LAYOUT_VERSION,
+    OLDEST_KEY,
+    RECEIPTS,
+    RECORDS,
+    TRANSACTION_INDEX,
+    HeadRecord,
+    block_index_key,
+    head_codec,
+    history_prefix,
+    number,
+    oldest_codec,
+    origin_codec,
+    successor,
+    table_prefix,
+    transaction_index_key,
+)
+from node.state.tree import bucket_key, load_tree
+
+FAULTS_SHOWN_MAX = 20
+PROGRESS_EVERY = 1_000
+
+T = TypeVar("T")
+
+Progress = Callable[[str, int, int], None]
+"""Told the check, how far it is, and how far it will go (0: unknown), now and then."""
+
+
+class Finding(NamedTuple):
+    """The result of one check: what was seen, and the first faults, each with its place."""
+
+    check: str
+    seen: str
+    faults: tuple[str, ...]
+    fault_count: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.fault_count
+
+
+class Salts(NamedTuple):
+    """The secret salts, as functions: of (table, key, value), and of a receipt's id."""
+
+    of_record: Callable[[str, bytes, bytes], bytes]
+    of_receipt: Callable[[bytes], bytes]
+
+
+class Faults:
+    """The faults that one check has found."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.shown: list[str] = []
+
+    def add(self, place: str) -> None:
+        """One more."""
+        self.count += 1
+        if len(self.shown) < FAULTS_SHOWN_MAX:
+            self.shown.append(place)
+
+
+class Inspection:
+    """One pass over a database. `run` gives a finding for each check, in the order of the work."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        depth: int,
+        genesis_set: ValidatorSet,
+        records: Records,
+        salts: Salts,
+        progress: Progress,
+    ) -> None:
+        self._chain = chain
+        self._depth = depth
+        self._sets: dict[bytes, ValidatorSet] = {genesis_set.hash: genesis_set}
+        self._expected_set = genesis_set.hash
+        self._records = records
+        self._salts = salts
+        self._progress = progress
+        self._head: HeadRecord | None = None
+        self._oldest = EVERYTHING
+        self._blocks = 0
+        self._transactions = 0
+        self._findings: list[Finding] = []
+
+    def know(self, validators: ValidatorSet) -> None:
+        """A set that some heights may have had; headers say which it was."""
+        self._sets[validators.hash] = validators
+
+    def run(self) -> list[Finding]:
+        """Everything, to the end, whatever is found."""
+        with self._check("origin") as faults:
+            self._inspect_origin(faults)
+        with self._check("oldest") as faults:
+            raw = self._records.get(OLDEST_KEY) or encode(EVERYTHING)
+            self._oldest = _read(oldest_codec, raw, "the oldest height", faults) or EVERYTHING
+        with self._check("head") as faults:
+            self._inspect_head(faults)
+        with self._check("chain", lambda: f"{self._blocks:,} blocks") as faults:
+            self._inspect_chain(faults)
+        with self._check("receipts", lambda: f"{self._transactions:,} transactions") as faults:
+            self._inspect_receipts(faults)
+        with self._check("index") as faults:
+            self._inspect_index(faults)
+        entries = -1
+        with self._check("tree", lambda: f"{entries:,} entries") as faults:
+            entries = self._inspect_tree(faults)
+        count = 0
+        with self._check("records", lambda: f"{count:,} records") as faults:
+            count = self._inspect_records(faults, entries)
+        with self._check("history") as faults:
+            self._inspect_history(faults)
+        with self._check("strays") as faults:
+            self._inspect_strays(faults)
+        return self._findings
+
+    @contextmanager
+    def _check(self, name: str, seen: Callable[[], str] = lambda: "") -> Iterator[Faults]:
+        faults = Faults()
+        try:
+            yield faults
+        except StoreFailure as failure:
+            faults.add(failure.message.partition(";")[0])
+        self._findings.append(Finding(name, seen(), tuple(faults.shown), faults.count))
+
+    @property
+    def _top(self) -> int:
+        return 0 if self._head is None else self._head.height
+
+    # ---- the chain
+
+    def _inspect_origin(self, faults: Faults) -> None:
+        origin = _read(origin_codec, self._records.get(GENESIS_KEY), "the origin", faults)
+        if origin is None:
+            return
+        if origin.layout != LAYOUT_VERSION:
+            faults.add(f"layout {origin.layout}, this version reads {LAYOUT_VERSION}")
+        if origin.genesis_hash != self._chain.genesis_hash or origin.tree_depth != self._depth:
+            faults.add(f"made for the network of genesis {origin.genesis_hash.hex()[:16]}…")
+
+    def _inspect_head(self, faults: Faults) -> None:
+        self._head = _read(head_codec, self._records.get(HEAD_KEY), "the head", faults)
+        if self._head is None or not self._top:
+            return
+        raw = self._records.get(BLOCKS + number(self._top))
+        block = _read(block_codec, raw, f"block {self._top}", faults)
+        if block is None:
+            return
+        if block.header.id(self._chain) != self._head.block_id:
+            faults.add(f"it is not the id of block {self._top}")
+        if block.header.state_root != self._head.state_root:
+            faults.add(f"its state root is not the one of block {self._top}")
+
+    def _inspect_chain(self, faults: Faults) -> None:
+        """Every block from genesis to the head: links, times, sets, certificates, bodies."""
+        expected, time_ms = self._oldest.block, 0
+        parent: bytes | None = self._chain.genesis_hash if expected == 1 else None
+        for key, raw in self._records.iterate(BLOCKS, successor(BLOCKS)):
+            height = int.from_bytes(key[1:], "big")
+            if len(key) != 9 or not self._oldest.block <= height <= self._top:
+                continue  # the strays' check names it
+            if height > expected:
+                _missing("block", expected, height, faults)
+                parent = None
+            expected = height + 1
+            block = _read(block_codec, raw, f"block {height}", faults)
+            if block is None:
+                parent = None
+                continue
+            header = block.header
+            if header.height != height:
+                faults.add(f"block {height} says that it is {header.height}")
+            if parent is not None and (header.parent != parent or header.time_ms <= time_ms):
+                faults.add(f"block {height} does not follow block {height - 1}")
+            self._inspect_block(block, height, parent is not None, faults)
+            parent, time_ms = header.id(self._chain), header.time_ms
+            self._expected_set = header.next_validators_hash
+            self._blocks += 1
+            if height % PROGRESS_EVERY == 0:
+                self._progress("chain", height, self._top)
+        _missing("block", expected, self._top + 1, faults)
+
+    def _inspect_block(
+        self, block: CertifiedBlock, height: int, parent_known: bool, faults: Faults
+    ) -> None:
+        leaves = [sha256(b"\x00" + raw) for raw in block.transactions]
+        if merkle_root(leaves) != block.header.transactions_root:
+            faults.add(f"the transactions of block {height} are not those of its header")
+        validators = self._sets.get(self._expected_set) if parent_known else None
+        if parent_known and validators is None:
+            faults.add(f"the validators of block {height} are not known")
+        # After a gap the certificate is held against whatever set fits it.
+        candidates = list(self._sets.values()) if validators is None else [validators]
+        reasons = []
+        for one in candidates:
+            try:
+                check_certificate(self._chain, block.header, block.certificate, one)
+                return
+            except Refused as refusal:
+                reasons.append(refusal.message)
+        faults.add(f"the certificate of block {height}: {reasons[0]}")
+
+    def _inspect_receipts(self, faults: Faults) -> None:
+        """Receipts against headers and transactions, and both indexes at every place."""
+        get = self._records.get
+        for height in range(self._oldest.block, self._top + 1):
+            raw_block, raw = get(BLOCKS + number(height)), get(RECEIPTS + number(height))
+            receipts = _read(receipts_codec, raw, f"the receipts of block {height}", faults)
+            try:
+                block = None if raw_block is None else block_codec.decode(raw_block)
+            except Refused:
+                block = None
+            if block is None or receipts is None:
+                continue
+            self._inspect_receipts_of(block, height, receipts, faults)
+            if get(block_index_key(block.header.id(self._chain))) != number(height):
+                faults.add(f"the index does not find block {height}")
+            self._transactions += len(receipts)
+            if height % PROGRESS_EVERY == 0:
+                self._progress("receipts", height, self._top)
+        counts_all = self._head is not None and self._oldest.block == 1
+        if counts_all and self._head and self._transactions != self._head.transactions:
+            faults.add(f"the head counts {self._head.transactions} transactions")
+
+    def _inspect_receipts_of(
+        self, block: CertifiedBlock, height: int, receipts: tuple[Receipt, ...], faults: Faults
+    ) -> None:
+        leaves = [receipt_hash(one, self._salts.of_receipt(one.transaction_id)) for one in receipts]
+        if merkle_root(leaves) != block.header.receipts_root:
+            faults.add(f"the receipts of block {height} are not those of its header")
+        bodies = [raw[:-SIGNATURE_BYTES] for raw in block.transactions]
+        ids = [self._chain.digest("transaction", body) for body in bodies]
+        if [one.transaction_id for one in receipts] != ids:
+            faults.add(f"the receipts of block {height} are of other transactions")
+        for index, identity in enumerate(ids):
+            place = number(height) + index.to_bytes(4, "big")
+            if self._records.get(transaction_index_key(identity)) != place:
+                faults.add(f"the index does not find transaction {index} of block {height}")
+
+    def _inspect_index(self, faults: Faults) -> None:
+        """With one entry for each block and transaction found above, none may be left over."""
+        blocks, transactions = self._blocks, self._transactions
+        found = ((BLOCK_INDEX, "blocks", blocks), (TRANSACTION_INDEX, "transactions", transactions))
+        for prefix, name, expected in found:
+            count = sum(1 for _ in self._records.iterate(prefix, successor(prefix)))
+            if count != expected:
+                faults.add(f"{count} entries for {expected} {name}")
+
+    # ---- the state
+
+    def _inspect_tree(self, faults: Faults) -> int:
+        """The number of entries in all buckets, which must lead to the root of the head."""
+        entries = 0
+        for key, raw in self._records.iterate(BUCKETS, successor(BUCKETS)):
+            index = int.from_bytes(key[1:], "big")
+            entries += len(raw) // ENTRY_BYTES
+            keys = [raw[at : at + HASH_BYTES] for at in range(0, len(raw), ENTRY_BYTES)]
+            if any(low >= high for low, high in pairwise(keys)) or any(
+                bucket_index(one, self._depth) != index for one in keys if len(one) == HASH_BYTES
+            ):
+                faults.add(f"bucket {index}: its entries are out of order or out of place")
+        tree = load_tree(self._depth, self._records, lambda count: self._progress("tree", count, 0))
+        if self._head is not None and tree.root != self._head.state_root:
+            faults.add(f"its root is {tree.root.hex()[:16]}…, not the head's")
+        return entries
+
+    def _inspect_records(self, faults: Faults, entries: int) -> int:
+        """Each record against its entry; distinct keys and equal numbers do the rest."""
+        count = 0
+        for key, value in self._records.iterate(RECORDS, successor(RECORDS)):
+            count += 1
+            table, separator, own = key[1:].partition(b"\x00")
+            name = table.decode(errors="replace")
+            if not separator or not self._has_entry(name, own, value):
+                faults.add(f"{name} {own.hex()[:64]}: its value is not the one of the state root")
+            if count % PROGRESS_EVERY == 0:
+                self._progress("records", count, max(entries, 0))
+        if entries >= 0 and count != entries:
+            faults.add(f"{count} records for {entries} entries of the tree")
+        return count
+
+    def _has_entry(self, table: str, key: bytes, value: bytes) -> bool:
+        hashed = key_hash(table, key)
+        try:
+            salt = self._salts.of_record(table, key, value)
+        except LookupError:
+            return False
+        wanted = hashed + value_hash(value, salt)
+        bucket = self._records.get(bucket_key(bucket_index(hashed, self._depth))) or b""
+        return any(bucket.startswith(wanted, start) for start in range(0, len(bucket), ENTRY_BYTES))
+
+    def _inspect_history(self, faults: Faults) -> None:
+        """The newest balance of each account is that of the state, and no height is unheard of."""
+        prefix = table_prefix(HISTORY_TABLE)
+        for key, value in self._records.iterate(prefix, successor(prefix)):
+            start = history_prefix(key[len(prefix) :])
+            newest = self._records.iterate(start, start + b"\xff" * 9, reverse=True, limit=1)
+            if [value] != [one for _, one in newest]:
+                faults.add(f"account {key[len(prefix) :].hex()}: the newest balance is not in it")
+        last: tuple[bytes, bytes] | None = None
+        for key, value in self._records.iterate(HISTORY, successor(HISTORY)):
+            own, height = key[3:-8], int.from_bytes(key[-8:], "big")
+            known = self._oldest.history <= height <= self._top
+            if len(own) != int.from_bytes(key[1:3], "big") or not known:
+                faults.add(f"account {own.hex()} at height {height}: there is no such place")
+            if last is not None and last[0] != own:
+                self._inspect_last_balance(*last, faults)
+            last = own, value
+        if last is not None:
+            self._inspect_last_balance(*last, faults)
+
+    def _inspect_last_balance(self, key: bytes, value: bytes, faults: Faults) -> None:
+        """An account that is gone from the state must have ended with nothing."""
+        if value and self._records.get(table_prefix(HISTORY_TABLE) + key) is None:
+            faults.add(f"account {key.hex()}: it has a balance but is not in the state")
+
+    def _inspect_strays(self, faults: Faults) -> None:
+        """Whatever no check above has looked at does not belong here."""
+        for prefix, name in ((BLOCKS, "block"), (RECEIPTS, "receipts")):
+            low, high = prefix + number(self._oldest.block), prefix + number(self._top + 1)
+            for start, stop in ((prefix, low), (high, successor(prefix))):
+                for key, _ in self._records.iterate(start, stop):
+                    faults.add(f"{name} {int.from_bytes(key[1:], 'big')}: beyond the head")
+        known = {GENESIS_KEY, HEAD_KEY, OLDEST_KEY}
+        prefixes = [RECORDS, BUCKETS, BLOCKS, RECEIPTS, BLOCK_INDEX, TRANSACTION_INDEX, HISTORY]
+        start = b""
+        for prefix in [*sorted(prefixes), b"\xff"]:
+            for key, _ in self._records.iterate(start, prefix):
+                if key not in known:
+                    faults.add(f"key {key[:40].hex()}: of no known kind")
+            start = successor(prefix) if prefix != b"\xff" else prefix
+
+
+def _read(codec: Codec[T], raw: bytes | None, name: str, faults: Faults) -> T | None:
+    if raw is None:
+        faults.add(f"{name} is missing")
+        return None
+    try:
+        return codec.decode(raw)
+    except Refused as refusal:
+        faults.add(f"{name} cannot be read ({refusal.code})")
+        return None
+
+
+def _missing(what: str, first: int, stop: int, faults: Faults) -> None:
+    if stop - first == 1:
+        faults.add(f"{what} {first} is missing")
+    elif stop > first:
+        faults.add(f"{what}s {first} to {stop - 1} are missing")

@@ -1,0 +1,126 @@
+"""The keys and the small records of a node's database; `store` says when they are written.
+
+Numbers in keys are big-endian, so that byte order is their order.
+
+| key                                     | value                                                |
+|-----------------------------------------|------------------------------------------------------|
+| `m` `genesis`                           | `_Origin`: layout version, genesis hash, tree depth  |
+| `m` `head`                              | `_HeadRecord`: height, block id, root, transactions  |
+| `m` `oldest`                            | `Oldest`, unless everything since genesis is here    |
+| `s` table ‖ 00 ‖ key                    | the record's bytes                                   |
+| `t` bucket (4)                          | entries of a bucket of the state tree (see `tree`)   |
+| `b` height (8)                          | `CertifiedBlock`                                     |
+| `r` height (8)                          | the receipts of that block, in order                 |
+| `i` first 16 bytes of a transaction id  | height (8) ‖ index in the block (4)                  |
+| `n` first 16 bytes of a block id        | height (8)                                           |
+| `h` key length (2) ‖ key ‖ height (8)   | a `HISTORY_TABLE` record as of that height, or empty |
+
+What records mean, and which tables are private, is for execution and query to know.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TypeVar
+
+from node.protocol.encoding import Codec, Record
+from node.protocol.errors import Refused, StoreFailure
+from node.protocol.transaction import Hash, Height
+
+LAYOUT_VERSION = 1
+HISTORY_TABLE = "kernel/accounts"
+INDEX_KEY_BYTES = 16
+
+GENESIS_KEY = b"mgenesis"
+HEAD_KEY = b"mhead"
+OLDEST_KEY = b"moldest"
+RECORDS, BUCKETS, BLOCKS, RECEIPTS = b"s", b"t", b"b", b"r"
+TRANSACTION_INDEX, BLOCK_INDEX, HISTORY = b"i", b"n", b"h"
+
+T = TypeVar("T")
+
+
+class Origin(Record, frozen=True):
+    """Which network a database belongs to, and how it is laid out."""
+
+    layout: int
+    genesis_hash: Hash
+    tree_depth: int
+
+
+class HeadRecord(Record, frozen=True):
+    """The last stored block; `transactions` counts those of all blocks up to it."""
+
+    height: Height
+    block_id: Hash
+    state_root: Hash
+    transactions: int
+
+
+class Oldest(Record, frozen=True):
+    """What a database that began with a snapshot has: blocks, and balances, from these heights."""
+
+    block: Height
+    history: Height
+
+
+EVERYTHING = Oldest(1, 0)
+
+origin_codec: Codec[Origin] = Codec(Origin, 1_024)
+head_codec: Codec[HeadRecord] = Codec(HeadRecord, 1_024)
+oldest_codec: Codec[Oldest] = Codec(Oldest, 1_024)
+
+
+def number(value: int) -> bytes:
+    """A height as it stands in keys, 8 bytes."""
+    return value.to_bytes(8, "big")
+
+
+@lru_cache(maxsize=256)
+def table_prefix(table: str) -> bytes:
+    """What the keys of a table's records start with."""
+    return RECORDS + table.encode() + b"\x00"
+
+
+def history_prefix(key: bytes) -> bytes:
+    """What the keys of one record's history start with; the height follows."""
+    return HISTORY + len(key).to_bytes(2, "big") + key
+
+
+def block_index_key(block_id: bytes) -> bytes:
+    """Where the height of a block is found."""
+    return BLOCK_INDEX + block_id[:INDEX_KEY_BYTES]
+
+
+def transaction_index_key(transaction_id: bytes) -> bytes:
+    """Where the place of a transaction is found.
+
+    Only 16 bytes of the id are indexed: 128 bits of a hash are enough not to meet by chance.
+    """
+    return TRANSACTION_INDEX + transaction_id[:INDEX_KEY_BYTES]
+
+
+def successor(prefix: bytes) -> bytes:
+    """The lowest key above all that start with `prefix`, which never is all FF here."""
+    stem = prefix.rstrip(b"\xff")
+    return stem[:-1] + bytes([stem[-1] + 1])
+
+
+def decoded(codec: Codec[T], raw: bytes | None) -> T | None:
+    """The record in `raw`, None for None; raises `StoreFailure` `DATABASE_DAMAGED`."""
+    if raw is None:
+        return None
+    try:
+        return codec.decode(raw)
+    except Refused as refusal:
+        raise damaged(f"a record cannot be read: {refusal.code}") from None
+
+
+def damaged(reason: str) -> StoreFailure:
+    """The one line for an operator whose database holds something impossible."""
+    return StoreFailure("DATABASE_DAMAGED", f"the database is damaged ({reason}); {WHAT_TO_DO}")
+
+
+WHAT_TO_DO = (
+    "`groat node check` says where, and `groat node repair` fetches the chain from the peers again"
+)
