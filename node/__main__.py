@@ -28,6 +28,7 @@ EXIT_USAGE = 2
 def main(arguments: list[str] | None = None) -> int:
     """Parse and run one subcommand; the process's exit code."""
     options = _parser().parse_args(arguments)
+    _keep_private()
     try:
         return int(options.run(options))
     except Misconfigured as error:
@@ -121,14 +122,13 @@ def _run(options: argparse.Namespace) -> int:
     from node.app import run_node
     from node.folder import load_node
 
-    _keep_private()
     settings = load_node(options.folder)
     _log_to_stderr(settings.log_level)
     return run_node(settings)
 
 
 def _keep_private() -> None:
-    """The databases are the operator's alone, and no dump of memory takes the keys to disk."""
+    """What is written is the operator's alone, and no dump of memory takes the keys to disk."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

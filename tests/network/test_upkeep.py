@@ -33,6 +33,11 @@ async def groat(network: LocalNetwork, *words: str) -> int:
     return await asyncio.to_thread(main, [*words, "--dir", directory, "-o", "json"])
 
 
+def open_to_others(folder: Path) -> list[Path]:
+    """What a folder holds that is not its owner's alone, itself included."""
+    return [path for path in (folder, *folder.rglob("*")) if path.lstat().st_mode & 0o077]
+
+
 async def test_a_damaged_node_is_checked_repaired_and_votes_again(
     network: LocalNetwork, shop: Shop, api: NodeApi, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -59,6 +64,7 @@ async def test_a_damaged_node_is_checked_repaired_and_votes_again(
         await asyncio.to_thread(network.start, [victim.name])
 
     assert await groat(network, "node", "repair", victim.name) == 0
+    assert open_to_others(victim.folder) == []
     repaired = json.loads(capsys.readouterr().out)
     assert await asyncio.to_thread(Path(repaired["set_aside"]).exists)
     await asyncio.to_thread(network.start, [victim.name])
@@ -83,6 +89,7 @@ async def test_a_running_node_is_backed_up_and_restored_without_its_votes(
     height, _ = await agreed(api, nodes=4)
     victim, backup = network.nodes[2], tmp_path / "backup"
     assert await groat(network, "node", "backup", victim.name, "--to", str(backup)) == 0
+    assert open_to_others(backup) == []
     made = json.loads(capsys.readouterr().out)
     assert int(made["height"]) >= height
     assert await groat(network, "node", "backup", victim.name, "--to", str(backup)) == 1
