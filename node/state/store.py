@@ -23,6 +23,7 @@ from node.protocol.block import (
 from node.protocol.encoding import encode
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.proofs import StateProof, key_hash
+from node.state.cache import RecentReads
 from node.state.keyvalue import KeyValue, Put, Records
 from node.state.layout import (
     BLOCKS,
@@ -90,9 +91,10 @@ class Store:
         """
         self._database = database
         self._view = database.snapshot()
+        self._recent = RecentReads(self._view)
         self._genesis_hash = genesis_hash
         self._is_new = _check_origin(self._view, depth, genesis_hash)
-        self.tree: Final = load_tree(depth, self._view, progress)
+        self.tree: Final = load_tree(depth, self._recent, progress)
         self._head = self._load_head()
         self.oldest: Final = decoded(oldest_codec, self._view.get(OLDEST_KEY)) or EVERYTHING
 
@@ -110,7 +112,7 @@ class Store:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The record under `key` at the head, or None."""
-        return self._view.get(table_prefix(table) + key)
+        return self._recent.get(table_prefix(table) + key)
 
     def scan(
         self, table: str, prefix: bytes, after: bytes | None, limit: int
@@ -217,7 +219,8 @@ class Store:
     def adopt(self, batch: Batch) -> None:
         """Move tree and head in memory to what was written; for the thread of the readers."""
         self._view = self._database.snapshot()
-        self.tree.apply(batch.delta, self._view)
+        self._recent.move(self._view, batch.puts)
+        self.tree.apply(batch.delta, self._recent)
         self._head = batch.head
         self._is_new = False
 
@@ -239,7 +242,8 @@ class Store:
         """After a failed `write`, before it is tried again; for the thread of the readers."""
         self._database.reopen()
         self._view = self._database.snapshot()
-        self.tree.read_from(self._view)
+        self._recent = RecentReads(self._view)
+        self.tree.read_from(self._recent)
 
     def close(self) -> None:
         """Give the database free."""
