@@ -24,7 +24,6 @@ from node.protocol.messages import (
     PrePrepare,
     Transactions,
     ViewChange,
-    sign_message,
 )
 from tests.sim import ports
 from tests.sim.lies import Lies
@@ -80,7 +79,6 @@ class Mind:
         """`keys` by number of node; `secrets` has those of the traitors."""
         self._chain = genesis.chain
         self._keys = keys
-        self._secrets = secrets
         self._network = network
         self._scheduler = scheduler
         self._chance = chance
@@ -170,15 +168,12 @@ class Mind:
     def _vote_later(self, node: SimNode, vote: Prepare | Commit, span_ms: tuple[int, int]) -> None:
         def perform() -> None:
             if node.up:
-                signed = sign_message(self._chain, self._secrets[node.public_key], vote)
                 targets = self._network.peers_of(node.number)
-                self._vote_both_ways(node.number, targets, signed)
+                self._vote_both_ways(node.number, targets, vote)
 
         self._scheduler.after(self._chance.randint(*span_ms), perform)
 
-    def _vote_both_ways(
-        self, source: int, targets: Sequence[int], vote: Prepare | Commit
-    ) -> bool:
+    def _vote_both_ways(self, source: int, targets: Sequence[int], vote: Prepare | Commit) -> bool:
         """Where rivals are about, tell each half what it likes to hear; whether they are."""
         sides = self._sides.get((vote.height, vote.view))
         if sides is None:
@@ -204,9 +199,7 @@ class Mind:
         if node.up and not (self._peaceful and act == "flood"):
             lie = getattr(self._lies, act)(node, None, self._seen)
             targets = [
-                peer
-                for peer in self._network.peers_of(node.number)
-                if self._chance.random() < 0.6
+                peer for peer in self._network.peers_of(node.number) if self._chance.random() < 0.6
             ]
             if lie is not None and targets:
                 self._did(node, act)

@@ -16,11 +16,11 @@ from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import audit, next_validators
 from contracts.prepaid.models import CARDS
 from node import outputs as io
+from node.consensus.votes import check_evidence
 from node.protocol.block import Receipt, vote_digest
 from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
 from node.protocol.keys import CURVE_ORDER, is_valid
-from node.consensus.votes import check_evidence
 from node.protocol.messages import (
     Commit,
     Dissent,

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import TypeVar
 
 from msgspec.structs import replace
 
 from node.consensus.view_change import NOTHING_PREPARED, highest_prepared
-from node.consensus.votes import bare
+from node.consensus.votes import SignedVote, bare
 from node.execution import BlockResult
 from node.protocol.block import (
     VIEW_MAX,
@@ -39,7 +39,6 @@ from node.protocol.messages import (
     Transactions,
     ViewChange,
     message_digest,
-    sign_message,
 )
 from node.protocol.proofs import merkle_root
 from node.protocol.transaction import Call, sign_transaction
@@ -49,6 +48,8 @@ GARBAGE_MAX = 200
 RUBBISH_LIFETIME_MS = 60_000
 HUGE = (1 << 40, (1 << 62) - 1)
 Seen = Sequence[Message]
+
+V = TypeVar("V", bound=SignedVote)
 
 
 class Lies:
@@ -122,9 +123,7 @@ class Lies:
         result = core.executor.build_block(
             message.height, time_ms, core.engine.mempool.round_robin(), lambda _: None
         )
-        header = _headed(
-            replace(message.header, time_ms=time_ms, proposer=message.signer), result
-        )
+        header = _headed(replace(message.header, time_ms=time_ms, proposer=message.signer), result)
         hashes = tuple(candidate.content_hash for candidate in result.candidates)
         masked = PrePrepare(message.view, header, hashes, message.signer, b"", chosen, prepares)
         return self._signed(masked)
@@ -176,17 +175,13 @@ class Lies:
 
     def false_proof(self, node: SimNode, message: ViewChange, seen: Seen) -> Message | None:
         """I have prepared a block in the last view, by PREPAREs that do not make a quorum."""
-        proposals = [
-            m for m in seen if isinstance(m, PrePrepare) and m.height == message.height
-        ]
+        proposals = [m for m in seen if isinstance(m, PrePrepare) and m.height == message.height]
         if not proposals or not self._is_open(node, message.height):
             return None
         chosen = self._chance.choice(proposals)
         place = (message.height, message.view - 1, chosen.header.id(self._chain))
         prepares = [
-            m
-            for m in seen
-            if isinstance(m, Prepare) and (m.height, m.view, m.block_id) == place
+            m for m in seen if isinstance(m, Prepare) and (m.height, m.view, m.block_id) == place
         ]
         by_signer = {prepare.signer: prepare for prepare in prepares}
         for traitor in self._secrets:
@@ -194,9 +189,7 @@ class Lies:
         for victim in self._honest:
             if len(by_signer) < self._validators.quorum and victim not in by_signer:
                 by_signer[victim] = self._forged(Prepare(*place, victim, b""))
-        proof = PreparedProof(
-            chosen.header, chosen.transaction_hashes, tuple(by_signer.values())
-        )
+        proof = PreparedProof(chosen.header, chosen.transaction_hashes, tuple(by_signer.values()))
         claim = replace(
             message, prepared_view=message.view - 1, prepared_block=place[2], proof=proof
         )
@@ -320,18 +313,18 @@ class Lies:
         votes = [m for m in seen if isinstance(m, Prepare | Commit) and m.signer in self._honest]
         return self._chance.choice(votes[-40:]) if votes else None
 
-    def _signed(self, unsigned: Any) -> Any:
-        return sign_message(self._chain, self._secrets[unsigned.signer], unsigned)
+    def _signed(self, unsigned: V) -> V:
+        secret = self._secrets[unsigned.signer]
+        return replace(unsigned, signature=secret.sign(message_digest(self._chain, unsigned)))
 
-    def _forged(self, unsigned: Any) -> Any:
+    def _forged(self, unsigned: V) -> V:
         """Signed by a traitor in somebody else's name."""
         secret = next(iter(self._secrets.values()))
         return replace(unsigned, signature=secret.sign(message_digest(self._chain, unsigned)))
 
     def _view_change(self, height: int, view: int, signer: bytes) -> ViewChange:
         unsigned = ViewChange(height, view, NOTHING_PREPARED, b"", signer, b"", None)
-        signed: ViewChange = self._signed(unsigned)
-        return signed
+        return self._signed(unsigned)
 
     def _certificate(self, header: BlockHeader) -> CommitCertificate:
         """Seals of all traitors, and forged ones up to a quorum."""

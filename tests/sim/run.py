@@ -1,9 +1,10 @@
 """One run: a seed, a network, faults, clients; then peace, in which everything must settle.
 
 `run_seed(seed)` is a pure function: equal seeds give equal digests, in any process. Up to f members
-are byzantine, from the first moment to the last. The faulty phase asks for safety only. Then all routes are open and nodes come up (in some runs all but as
-many as may be dead), and within bounded virtual time all that is valid must be settled, a probe
-sent to one node must be booked by all, and the latecomers must catch up.
+are byzantine, from the first moment to the last. The faulty phase asks for safety only. Then all
+routes are open and nodes come up (in some runs all but as many as may be dead), and within bounded
+virtual time all that is valid must be settled, a probe sent to one honest node must be booked by
+all of them, and the latecomers must catch up.
 """
 
 from __future__ import annotations

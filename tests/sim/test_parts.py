@@ -86,7 +86,9 @@ def carried(weather: Weather, cut: bool = False) -> list[int]:
         assert isinstance(message, Head)
         arrived.append(message.height)
 
-    network = Network(range(2), scheduler, Random(7), Counter(), deliver, lambda *_: None, lambda _: True)
+    network = Network(
+        range(2), scheduler, Random(7), Counter(), deliver, lambda *_: None, lambda _: True
+    )
     network.dial(0)
     scheduler.run_until(100)
     network.weather = weather

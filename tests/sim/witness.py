@@ -42,10 +42,10 @@ class Witness:
             return
         place = (node.number, node.incarnation, type(vote), vote.height, vote.signer)
         views = self._heard.setdefault(place, {})
-        # Only so many views of one member are kept: whoever votes in more displaces its own votes.
-        if vote.view in views or len(views) < VIEWS_PER_MEMBER_MAX // 2:
-            if views.setdefault(vote.view, vote.block_id) != vote.block_id:
-                self._due = vote
+        if vote.view not in views and len(views) >= VIEWS_PER_MEMBER_MAX // 2:
+            return  # Whoever votes in more views than are kept displaces its own votes.
+        if views.setdefault(vote.view, vote.block_id) != vote.block_id:
+            self._due = vote
 
     def missing(self, node: SimNode) -> str:
         """What the engine, having taken the input, ought to have reported; empty if it has."""

@@ -1,8 +1,9 @@
 """The clients: they send the story's transactions to nodes, wait, repeat themselves, and remember.
 
-A transaction is acknowledged when an honest node that the client spoke to reports it as final. A client
-without an answer sends the same bytes again, to any node, unless it is a careless one; once the
-faults are over it does so only if no node that promised to settle its transaction has kept running.
+A transaction is acknowledged when an honest node that the client spoke to reports it as final. A
+client without an answer sends the same bytes again, to any node, unless it is a careless one; once
+the faults are over it does so only if no honest node that promised to settle its transaction has
+kept running. Some clients send everything to everybody, over and over.
 """
 
 from __future__ import annotations
