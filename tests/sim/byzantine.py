@@ -32,6 +32,7 @@ from tests.sim.scheduler import Scheduler
 
 SEEN_MAX = 300
 VICES = (0.1, 0.4, 0.9)
+RARE_CHANCE = 0.8
 INTERVALS_MS = (300, 1_000, 3_000)
 SECOND_VOTE_MS = (5, 60)
 THIRD_VOTE_MS = (60, 300)
@@ -118,7 +119,11 @@ class Mind:
         deeds = DEEDS.get(type(message), ())
         if isinstance(message, Prepare | Commit) and self._vote_both_ways(source, targets, message):
             return
-        if not deeds or self._chance.random() >= self._vice:
+        vice = self._vice
+        if isinstance(message, PrePrepare) and message.prepares:
+            # Somebody may have committed this block: no better moment to replace it.
+            deeds, vice = ("mask",), RARE_CHANCE
+        if not deeds or self._chance.random() >= vice:
             self._network.send(source, targets, message)
             return
         deed = self._chance.choice(deeds)

@@ -192,11 +192,6 @@ def one_member_drags_all(patch: Patch) -> None:
     patch.setattr(voter, "supported_view", lambda _, views: max(views, default=0))
 
 
-def nobody_is_followed(patch: Patch) -> None:
-    """No f + 1 rule: each member changes its view by its own timer alone."""
-    patch.setattr(voter, "supported_view", lambda *_: 0)
-
-
 def timer_not_armed_when_idle(patch: Patch) -> None:
     """The timer runs once there is a proposal; of a leader that makes none, nobody complains."""
     update = Pacemaker.update
@@ -283,7 +278,6 @@ PLANTS: dict[Callable[[Patch], None], set[str]] = {
     clock_check_on_a_prepared_block: {"liveness"},
     dedupe_before_the_signature_check: {"liveness"},
     high_s_accepted: {"high S", "signature", "impossible"},
-    nobody_is_followed: {"liveness"},
     vote_without_the_view: {"slander", "halt", "certificate", "punished"},
     quorum_of_two: SAFETY,
     quorum_of_2f_plus_1_at_five: SAFETY,
