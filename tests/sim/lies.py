@@ -150,7 +150,7 @@ class Lies:
 
     def other_view(self, _: SimNode, vote: Prepare | Commit, __: Seen) -> Message:
         """A vote in a view in which nothing was proposed."""
-        view = self._chance.choice((vote.view + 1, vote.view + 3, VIEW_MAX))
+        view = self._chance.choice((vote.view + 1, self._chance.randint(0, VIEW_MAX), VIEW_MAX))
         return self._signed(replace(vote, view=min(view, VIEW_MAX)))
 
     # ---- view changes

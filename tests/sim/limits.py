@@ -57,7 +57,9 @@ def _replica_bounds(engine: Engine) -> Iterator[Bound]:
     opened, backlog = replica._open, replica._backlog
     size = len(opened.committee.members)
     for kind, votes in (("PREPAREs", opened.prepares._votes), ("COMMITs", opened.commits._votes)):
-        yield kind, sum(map(len, votes.values())), size * VIEWS_PER_MEMBER_MAX
+        yield f"members with {kind}", len(votes), size
+        for views in votes.values():
+            yield f"{kind} of one member", len(views), VIEWS_PER_MEMBER_MAX
     yield "candidates", len(opened.candidates), CANDIDATES_MAX
     yield "VIEW-CHANGEs", len(opened.view_changes), size
     yield "dissents of the height", len(opened.dissents), size

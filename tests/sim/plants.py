@@ -15,7 +15,7 @@ import pytest
 from node import admission, importer, proposals
 from node import outputs as io
 from node.admission import Candidate, Verdict
-from node.consensus import inbox, proposal, replica, view_change, voter
+from node.consensus import inbox, replica, view_change, voter
 from node.consensus.committee import Committee
 from node.consensus.events import Effect
 from node.consensus.height import OpenHeight
@@ -225,15 +225,6 @@ def prepares_not_checked(patch: Patch) -> None:
     patch.setattr(view_change, "check_prepares", lambda *_: None)
 
 
-def justification_not_checked(patch: Patch) -> None:
-    """The leader of a later view proposes what it likes."""
-
-    def whatever(committee: Committee, message: PrePrepare) -> bytes:
-        return message.header.id(committee.chain)
-
-    patch.setattr(proposal, "required_block", whatever)
-
-
 def certificate_not_checked(patch: Patch) -> None:
     """Blocks that peers send are taken for final because they say so."""
     patch.setattr(importer, "check_certificate", lambda *_: None)
@@ -287,7 +278,6 @@ PLANTS: dict[Callable[[Patch], None], set[str]] = {
     no_replay_check: {"executed twice"},
     chance_in_execution: {"roots", "dissent", "alarm"},
     prepares_not_checked: SAFETY | {"punished", "liveness"},
-    justification_not_checked: SAFETY | {"punished"},
     certificate_not_checked: SAFETY | {"chain"},
     vote_signatures_not_checked: SAFETY | {"slander", "punished", "liveness"},
     own_result_not_compared: SAFETY | {"crash"},
