@@ -246,15 +246,6 @@ def contradictions_overlooked(patch: Patch) -> None:
     patch.setattr(inbox, "contradicts", lambda *_: False)
 
 
-def votes_without_bounds(patch: Patch) -> None:
-    """Whoever votes in ever more views is remembered in all of them."""
-
-    def add(tally: Tally[Commit], vote: Commit) -> None:
-        tally._votes.setdefault(vote.signer, {}).setdefault(vote.view, vote)
-
-    patch.setattr(Tally, "add", add)
-
-
 SAFETY = {"fork", "roots", "certificate", "halt"}
 
 PLANTS: dict[Callable[[Patch], None], set[str]] = {
@@ -282,7 +273,6 @@ PLANTS: dict[Callable[[Patch], None], set[str]] = {
     vote_signatures_not_checked: SAFETY | {"slander", "punished", "liveness"},
     own_result_not_compared: SAFETY | {"crash"},
     contradictions_overlooked: {"no evidence"},
-    votes_without_bounds: {"limits", "no evidence"},
 }
 """Each plant with the ways in which it may show."""
 
