@@ -1,9 +1,11 @@
 """The cluster simulator: `python3 scripts/simulate.py --seeds 0:1000`, or `--seed N --trace`.
 
-Runs whole clusters of real node engines under virtual time, with faulty networks and disks and
-crashes in between, and checks what must hold. Seeds that found something once are run first. The
-summary goes to stdout; the exit code is 1 if any promise was broken, and the last line is then the
-command that plays the first such run again.
+`--planted` plants one classic fault after the other and says how many seeds it takes to catch it.
+
+Runs whole clusters of real node engines under virtual time, with faulty networks and disks,
+byzantine members and crashes in between, and checks what must hold. Seeds that found something
+once are run first. The summary goes to stdout; the exit code is 1 if any promise was broken, and
+the last line is then the command that plays the first such run again.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ def main() -> int:
         parser.error("--trace needs --seed N")
     _environment.enter("dev")
     sys.path.insert(0, str(_environment.ROOT))
+    if options.planted:
+        return _run_planted()
     if options.seed is not None:
         return _run_one(options.seed, options.trace)
     return _run_many(options.seeds, options.jobs)
@@ -41,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=_range, default=_range(SEEDS_DEFAULT), metavar="A:B")
     parser.add_argument("--seed", type=int, metavar="N", help="run this seed alone")
     parser.add_argument("--trace", action="store_true", help="with --seed: print what happens")
+    parser.add_argument("--planted", action="store_true", help="catch classic faults")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
     return parser
 
@@ -67,6 +72,22 @@ def _run_one(seed: int, trace: bool) -> int:
     _report(summary, time.monotonic() - started)
     print(f"digest {result.digest}")
     return 1 if summary.failures else 0
+
+
+def _run_planted() -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from tests.sim.plants import PLANTS, SEEDS_MAX, hunt
+
+    table = Table("planted fault", "seeds to catch it", "what broke", box=None)
+    missed = 0
+    for plant in PLANTS:
+        catch = hunt(plant, range(SEEDS_MAX))
+        missed += not (catch.seeds and catch.expected)
+        table.add_row(catch.plant, str(catch.seeds or f"none of {SEEDS_MAX}"), catch.kind)
+    Console(soft_wrap=True).print(table)
+    return 1 if missed else 0
 
 
 def _run_many(seeds: range, jobs: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Annotated, Any
 
 import msgspec
@@ -62,7 +63,7 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
         return problem(result.code, result.message, path, id=named)
     if ask.params["wait"] == "commit":
         await _wait(ask, identity, ask.params["timeout"])
-    async with ask.shared.turn:
+    async with _turn_for(ask, (result,)):
         view = ask.service.query.transaction(identity, viewer)
     if view is not None:
         return reply(view)
@@ -80,7 +81,7 @@ async def _submit_batch(ask: Ask, raws: Sequence[bytes]) -> web.Response:
     results = await _admit(ask, raws)
     if ask.params["wait"] == "commit":
         await ask.shared.feed.until_closing(_wait_all(ask, results))
-    async with ask.shared.turn:
+    async with _turn_for(ask, results):
         items = [_item(ask, result) for result in results]
     overloaded = any(STATUS_OF.get(result.code) == OVERLOADED for result in results)
     if overloaded and not any(result.code in ACCEPTED_CODES for result in results):
@@ -95,6 +96,12 @@ async def _admit(ask: Ask, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
         if result.code == "PENDING" and result.transaction_id is not None:
             ask.shared.remember(result.transaction_id)
     return results
+
+
+def _turn_for(ask: Ask, results: Sequence[SubmitResult]) -> AbstractAsyncContextManager[None]:
+    """A turn for reading blocks of long ago; what was ordered just now is still at hand."""
+    old = any(result.code == "COMMITTED" for result in results)
+    return ask.shared.turn if old else nullcontext()
 
 
 async def _wait(ask: Ask, identity: bytes, timeout_s: float) -> None:

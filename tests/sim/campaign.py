@@ -36,6 +36,10 @@ FIGURES = (
     "messages overtaken",
     "connections broken",
     "settled with nodes down",
+    "resent to everybody",
+    "contradictions heard",
+    "items of evidence",
+    "byzantine members cut off",
 )
 
 
@@ -47,6 +51,7 @@ class Summary:
     virtual_ms: int = 0
     settle_ms_max: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
+    byzantine: Counter[int] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[Result] = field(default_factory=list)
 
@@ -56,6 +61,7 @@ class Summary:
         self.virtual_ms += result.virtual_ms
         self.settle_ms_max = max(self.settle_ms_max, result.settle_ms)
         self.sizes[result.size] += 1
+        self.byzantine[result.byzantine] += 1
         self.counts.update(result.counts)
         if result.violation:
             self.failures.append(result)
@@ -63,10 +69,10 @@ class Summary:
     def rows(self, seconds: float) -> list[tuple[str, str]]:
         """What was run and what happened, as names and figures; it took `seconds`."""
         counts = self.counts
-        sizes = ", ".join(f"{size}: {count:,}" for size, count in sorted(self.sizes.items()))
         rows = [
             ("seeds", f"{self.seeds:,}"),
-            ("seeds by number of nodes", sizes),
+            ("seeds by number of nodes", _by_number(self.sizes)),
+            ("seeds by byzantine members", _by_number(self.byzantine)),
             ("violations", str(len(self.failures))),
             ("virtual time", f"{self.virtual_ms / 3_600_000:.1f} h"),
             ("longest time to settle", f"{self.settle_ms_max / 1_000:.1f} s"),
@@ -76,9 +82,13 @@ class Summary:
             ),
         ]
         rows += [(name, f"{counts[name]:,}") for name in FIGURES]
-        for prefix in ("faults ", "receipts ", "answers ", "alarms "):
+        for prefix in ("faults ", "deeds ", "cut off ", "receipts ", "answers ", "alarms "):
             rows += [(n, f"{counts[n]:,}") for n in sorted(counts) if n.startswith(prefix)]
         return rows
+
+
+def _by_number(seeds: Counter[int]) -> str:
+    return ", ".join(f"{number}: {count:,}" for number, count in sorted(seeds.items()))
 
 
 def run_seeds(seeds: Sequence[int], jobs: int) -> Iterator[Result]:

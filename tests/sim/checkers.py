@@ -2,7 +2,8 @@
 
 The checkers know the protocol's promises and nothing of how the replica keeps them: one block a
 height, equal roots, votes that never contradict and never leave before they are on disk, every
-acknowledged transaction booked, none twice, and the books in balance.
+acknowledged transaction booked, none twice, and the books in balance. Byzantine nodes are bound by
+nothing; of what they do, only this is asked: that it harms and discredits no honest node.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import audit, next_validators
 from contracts.prepaid.models import CARDS
 from node import outputs as io
-from node.mempool import POOL_TRANSACTIONS_MAX
+from node.consensus.votes import check_evidence
 from node.protocol.block import Receipt, vote_digest
 from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
@@ -27,19 +28,24 @@ from node.protocol.messages import (
     Prepare,
     PrePrepare,
     ViewChange,
+    decode_message,
 )
 from node.protocol.transaction import parse_transaction
 from node.state.keyvalue import MemoryKeyValue
 from node.state.store import Store
 from node.state.tree import StateTree
+from tests.sim.limits import exceeded
 from tests.sim.node import SimNode
 from tests.sim.story import Made
+from tests.sim.witness import Witness
 
-VOTE_RECORDS_MAX = 400
 SCAN_MAX = 10_000
-GRAVE_ALARMS = frozenset(
-    {"EQUIVOCATION", "DISSENT", "POISON", "INADMISSIBLE", "INVALID_PROPOSAL", "DIVERGED"}
+INPUTS_PER_LOOK = 64
+GRAVE_ALARMS = frozenset({"POISON", "DIVERGED"})
+BYZANTINE_ALARMS = frozenset(
+    {"EQUIVOCATION", "DISSENT", "DIFFERS", "INADMISSIBLE", "INVALID_PROPOSAL"}
 )
+"""No reason for these but a byzantine member."""
 
 
 class Violation(Exception):
@@ -61,7 +67,10 @@ class Booked:
 class Checkers:
     """Watches the honest nodes of one run; every method raises `Violation`."""
 
-    def __init__(self, genesis: Genesis, counts: Counter[str]) -> None:
+    def __init__(
+        self, genesis: Genesis, counts: Counter[str], traitors: frozenset[bytes] = frozenset()
+    ) -> None:
+        """`traitors` are the public keys of the byzantine members."""
         self._genesis = genesis
         self._chain = genesis.chain
         self._counts = counts
@@ -70,14 +79,20 @@ class Checkers:
         self._signed: dict[tuple[int, type[Message], int, int], object] = {}
         self._durable: set[bytes] = set()
         self._reported: dict[int, int] = {}
+        self._traitors = traitors
+        self._proposed: set[bytes] = set()
+        self._witness = Witness(self._chain, traitors)
+        self._inputs = 0
         self.booked: dict[bytes, Booked] = {}
 
     # ---- while it runs
 
     def on_started(self, node: SimNode) -> None:
         """What a node once reported as final is there after a crash."""
-        head = node.running.store.head
         self._counts["starts"] += 1
+        if not node.honest:
+            return
+        head = node.running.store.head
         if head.height < self._reported.get(node.number, 0):
             raise Violation(
                 "forgotten",
@@ -90,17 +105,36 @@ class Checkers:
         """No crash may leave disks on which a node cannot start."""
         raise Violation("start refused", f"{node.name}: {failure.code} {failure}")
 
+    def on_input(self, node: SimNode, event: io.Input) -> None:
+        """An engine is about to be fed."""
+        if node.honest and self._traitors:
+            self._witness.on_input(node, event)
+
+    def on_handled(self, node: SimNode) -> None:
+        """Contradictions are noticed; what is kept stays within its limits."""
+        if not node.honest:
+            return
+        if self._traitors and (missing := self._witness.missing(node)):
+            raise Violation("no evidence", missing)
+        self._inputs += 1
+        if self._inputs % INPUTS_PER_LOOK == 0:
+            self._check_limits(node)
+
     def on_sending(self, node: SimNode, message: Message) -> None:
         """One's own vote: on disk first, and never against an earlier one."""
+        if not node.honest:
+            return
         content: object
         match message:
             case Prepare() | Commit():
                 content = message.block_id
             case PrePrepare():
                 content = message.header.id(self._chain)
+                if message.header.proposer == node.public_key:
+                    self._proposed.add(content)
             case ViewChange():
                 content = (message.prepared_view, message.prepared_block)
-            case Dissent():
+            case Dissent() if message.block_id in self._proposed or not self._traitors:
                 raise Violation("dissent", f"{node.name} disagrees at {message.height}")
             case _:
                 return
@@ -124,6 +158,8 @@ class Checkers:
 
     def on_committed(self, node: SimNode, committed: io.Committed) -> None:
         """One block a height, the same results everywhere, no transaction twice."""
+        if not node.honest:
+            return
         store = node.running.store
         head = store.head
         if head.height != committed.height:
@@ -134,14 +170,19 @@ class Checkers:
 
     def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
         """Honest nodes give each other no reason to halt, accuse or disconnect."""
+        if not node.honest:
+            return
         match output:
             case io.Halt(code, text):
                 raise Violation("halt", f"{node.name}: {code} {text}")
+            case io.PunishPeer(peer, fault) if peer in self._traitors:
+                self._counts["byzantine members cut off"] += 1
+                self._counts[f"cut off {fault.code}"] += 1
             case io.PunishPeer(_, fault):
                 raise Violation("punished", f"{node.name} punishes an honest peer: {fault}")
             case io.Alarm(code, text):
                 self._counts[f"alarms {code}"] += 1
-                if code in GRAVE_ALARMS:
+                if code in GRAVE_ALARMS or (code in BYZANTINE_ALARMS and not self._traitors):
                     raise Violation("alarm", f"{node.name}: {code} {text}")
 
     def _check_head(self, node: SimNode) -> None:
@@ -176,12 +217,16 @@ class Checkers:
                 )
 
     def _check_limits(self, node: SimNode) -> None:
-        engine = node.running.engine
-        records = sum(1 for _ in node.machine.vote_disk.iterate(b"v", b"w"))
-        if records > VOTE_RECORDS_MAX:
-            raise Violation("limits", f"{node.name} keeps {records} vote records")
-        if len(engine.mempool) > POOL_TRANSACTIONS_MAX:
-            raise Violation("limits", f"{node.name} pools {len(engine.mempool)} transactions")
+        if broken := exceeded(node):
+            raise Violation("limits", broken)
+
+    def _check_evidence(self, node: SimNode) -> None:
+        """Evidence holds, and is about traitors alone."""
+        for item in node.running.engine.evidence.items:
+            self._counts["items of evidence"] += 1
+            first, second = decode_message(item.first), decode_message(item.second)
+            if check_evidence(self._chain, first, second) not in self._traitors:  # type: ignore[arg-type]
+                raise Violation("slander", f"{node.name} holds evidence against an honest member")
 
     # ---- at the end
 
@@ -192,7 +237,8 @@ class Checkers:
         hopeless: set[bytes],
         made: Mapping[bytes, Made],
     ) -> None:
-        """Everything that can be said once all honest nodes stand at the same head."""
+        """Everything that can be said once all honest `nodes` stand at the same head."""
+        self._counts["contradictions heard"] += self._witness.contradictions
         for identity in acknowledged:
             if identity not in self.booked:
                 raise Violation("lost", f"{identity.hex()} was acknowledged and is not booked")
@@ -200,6 +246,7 @@ class Checkers:
             raise Violation("impossible", f"{identity.hex()} was booked with a bad signature")
         for node in nodes:
             self._check_places(node)
+            self._check_evidence(node)
         first = nodes[0]
         self._check_chain(first)
         self._check_tree(first)
@@ -276,9 +323,9 @@ class Checkers:
         """What cards say was used is what clients were told was booked, to the cent."""
         consumed: Counter[bytes] = Counter()
         for identity, booked in self.booked.items():
-            calls = made[identity].calls
             if not booked.receipt.ok:
                 continue
+            calls = made[identity].calls
             details = booked.receipt.details
             answers = details["calls"] if len(calls) > 1 else [details]
             for (_, action, args), answer in zip(calls, answers, strict=True):

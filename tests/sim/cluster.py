@@ -50,7 +50,7 @@ class Cluster:
         start_ms = self.genesis.created_ms + LEAD_MS
         self.scheduler = Scheduler(start_ms)
         self.network = Network(
-            size,
+            range(size),
             self.scheduler,
             Random(f"{seed}/network"),
             self.counts,
@@ -67,7 +67,6 @@ class Cluster:
 
     def _make_nodes(self, seed: int, size: int, trace: Trace) -> list[SimNode]:
         keys = [key_of(f"node{number}").public_key for number in range(size)]
-        numbers = {key: number for number, key in enumerate(keys)}
         verdicts: dict[bytes, Verdict] = {}
         nodes = []
         for number in range(size):
@@ -79,7 +78,7 @@ class Cluster:
                 SimDisk(disks),
                 Random(f"{seed}/node{number}"),
             )
-            place = (self.genesis, numbers, keys, self.scheduler, self.network, self, trace)
+            place = (self.genesis, keys, self.scheduler, self.network, self, trace)
             nodes.append(SimNode(machine, *place, verdicts))
         return nodes
 
@@ -249,6 +248,14 @@ class Cluster:
     def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
         """See `Observer`."""
         self.checkers.on_start_refused(node, failure)
+
+    def on_input(self, node: SimNode, event: io.Input) -> None:
+        """See `Observer`."""
+        self.checkers.on_input(node, event)
+
+    def on_handled(self, node: SimNode) -> None:
+        """See `Observer`."""
+        self.checkers.on_handled(node)
 
     def on_sending(self, node: SimNode, message: Message) -> None:
         """Besides the checkers' rules: strangers to a height's set do not vote on it."""

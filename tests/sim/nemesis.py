@@ -12,7 +12,7 @@ from random import Random
 
 from node.protocol.messages import Commit, Message, Prepare, PrePrepare, Transactions, ViewChange
 from tests.sim.network import CALM, Network, Weather
-from tests.sim.node import SimNode
+from tests.sim.node import Machine, SimNode
 from tests.sim.scheduler import Scheduler
 
 DOWN_MS = (30, 6_000)
@@ -22,6 +22,10 @@ PAUSE_MS = (50, 4_000)
 OUTPUTS_TO_CRASH_MAX = 12
 WRITES_TO_CRASH_MAX = 6
 PATIENCE_MS = 1_500
+SLOWNESS = (5, 40)
+SLOW_MS = (500, 5_000)
+JUMPS_MS = (-20_000, -5_000, -1_500, 1_500, 5_000, 20_000)
+JUMP_MS = (500, 6_000)
 FAULT_KINDS = (
     "crash",
     "power_cut",
@@ -34,6 +38,8 @@ FAULT_KINDS = (
     "storm",
     "flap",
     "pause",
+    "slow",
+    "clock_jump",
 )
 HUSHED: tuple[type[Message], ...] = (PrePrepare, Prepare, Commit, ViewChange, Transactions)
 INTERVALS_MS = (250, 700, 1_500, 4_000)
@@ -60,6 +66,7 @@ class Nemesis:
         self._counts = counts
         self._over = False
         self._lonely: int | None = None
+        self._jumps: dict[int, int] = {}
         self._weights = [chance.choice((0, 0, 1, 1, 3)) for _ in FAULT_KINDS]
         self._interval_ms = chance.choice(INTERVALS_MS)
         self._usual = self._weather(chance.choice((0.0, 0.0, 0.3, 1.0)))
@@ -78,6 +85,8 @@ class Nemesis:
             node.defuse()
             node.machine.state_disk.cut_power_after(None)
             node.machine.vote_disk.cut_power_after(None)
+            node.machine.slowness = 1
+            self._put_right(node.machine)
             node.resume()
             node.start()
 
@@ -141,6 +150,24 @@ class Nemesis:
         node = self._chance.choice(self._nodes)
         node.pause()
         self._later(PAUSE_MS, node.resume)
+
+    def _slow(self) -> None:
+        """A machine whose disk and verifier take many times longer."""
+        machine = self._chance.choice(self._nodes).machine
+        machine.slowness = self._chance.randint(*SLOWNESS)
+        self._later(SLOW_MS, lambda: setattr(machine, "slowness", 1))
+
+    def _clock_jump(self) -> None:
+        """A clock goes wrong by seconds at once, and is put right some time later."""
+        machine = self._chance.choice(self._nodes).machine
+        jump_ms = self._chance.choice(JUMPS_MS)
+        self._note(f"the clock of node{machine.number} jumps by {jump_ms} ms")
+        self._jumps[machine.number] = self._jumps.get(machine.number, 0) + jump_ms
+        machine.clock_offset_ms += jump_ms
+        self._later(JUMP_MS, lambda: self._put_right(machine))
+
+    def _put_right(self, machine: Machine) -> None:
+        machine.clock_offset_ms -= self._jumps.pop(machine.number, 0)
 
     # ---- routes
 

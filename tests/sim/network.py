@@ -4,6 +4,7 @@ A pair of nodes is connected while both are up and the route is not known to be 
 travels inside its connection: it dies with it, and otherwise the weather decides whether it is
 lost, doubled, late or overtaken. Routes are cut one way at a time, so partitions may be symmetric,
 one-way or bridged; a cut that nobody notices swallows messages while both sides feel connected.
+Twins share one identity, so a node is connected with one of them at a time, and they never are.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Network:
 
     def __init__(
         self,
-        size: int,
+        owners: Sequence[int],
         scheduler: Scheduler,
         chance: Random,
         counts: Counter[str],
@@ -48,8 +49,11 @@ class Network:
         notify: Callable[[int, int, bool], None],
         is_up: Callable[[int], bool],
     ) -> None:
-        """`deliver(to, source, message)`; `notify(to, peer, connected)`."""
-        self._size = size
+        """`deliver(to, source, message)`; `notify(to, peer, connected)`.
+
+        `owners` has the member that each node is; twins are the same one.
+        """
+        self._owners = owners
         self._scheduler = scheduler
         self._chance = chance
         self._counts = counts
@@ -109,7 +113,8 @@ class Network:
         self.weather = CALM
 
     def _others(self, node: int) -> list[int]:
-        return [other for other in range(self._size) if other != node]
+        owners = self._owners
+        return [other for other in range(len(owners)) if owners[other] != owners[node]]
 
     def _dial_soon(self, pair: Pair, delay_ms: int) -> None:
         if pair not in self._dialling:
@@ -121,13 +126,22 @@ class Network:
         self._dialling.discard(pair)
         if pair in self._sessions or not all(self._is_up(node) for node in pair):
             return
-        if pair in self.cut or pair[::-1] in self.cut:
+        if pair in self.cut or pair[::-1] in self.cut or self._is_taken(pair):
             self._dial_soon(pair, REDIAL_MS)
             return
         self._last_session += 1
         self._sessions[pair] = self._last_session
         for node, peer in (pair, pair[::-1]):
             self._notify(node, peer, True)
+
+    def _is_taken(self, pair: Pair) -> bool:
+        """Whether one of the two is connected with the other's twin."""
+        owners = self._owners
+        return len(set(owners)) < len(owners) and any(
+            owners[peer] == owners[other] and peer != other
+            for node, other in (pair, pair[::-1])
+            for peer in self.peers_of(node)
+        )
 
     # ---- messages
 

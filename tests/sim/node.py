@@ -8,7 +8,7 @@ one: a message that reached some peers only, a synced write that turns out to be
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import assert_never
@@ -37,7 +37,11 @@ RESTART_AFTER_FAILED_START_MS = 200
 
 @dataclass
 class Machine:
-    """What a node is made of besides its core; `clock_offset_ms` is how wrong its clock is."""
+    """What a node is made of besides its core.
+
+    `clock_offset_ms` is how wrong its clock is, `slowness` how many times longer than usual its
+    disk and its verifier take. One that is not `honest` keeps no promise.
+    """
 
     number: int
     key: PrivateKey
@@ -45,6 +49,8 @@ class Machine:
     vote_disk: SimDisk
     chance: Random
     clock_offset_ms: int = 0
+    slowness: int = 1
+    honest: bool = True
 
 
 class SimNode:
@@ -54,7 +60,6 @@ class SimNode:
         self,
         machine: Machine,
         genesis: Genesis,
-        numbers: Mapping[bytes, int],
         keys: Sequence[bytes],
         scheduler: Scheduler,
         network: Network,
@@ -62,16 +67,19 @@ class SimNode:
         trace: Trace,
         verdicts: dict[bytes, Verdict],
     ) -> None:
-        """`verdicts` is shared: examining is pure, so one node may spare the others the work."""
+        """`keys` by number of node; twins have the same.
+
+        `verdicts` is shared: examining is pure, so one node may spare the others the work.
+        """
         self.machine = machine
         self.number = machine.number
         self.name = f"node{machine.number}"
         self.public_key = machine.key.public_key
+        self.honest = machine.honest
         self.core: Core | None = None
         self.incarnation = 0
         self.paused = False
         self._genesis = genesis
-        self._numbers = numbers
         self._keys = keys
         self._scheduler = scheduler
         self._network = network
@@ -219,7 +227,7 @@ class SimNode:
             raws = [raw for raw in raws if sha256(b"\x00" + raw) not in mempool]
         if raws:
             items = tuple((raw, self._verdict(raw)) for raw in raws)
-            delay_ms = self.machine.chance.randint(1, EXAMINE_MS_MAX)
+            delay_ms = self.machine.chance.randint(1, EXAMINE_MS_MAX) * self.machine.slowness
             self._later(delay_ms, lambda: self.feed(io.Examined(items, origin, request)))
 
     def _verdict(self, raw: bytes) -> Verdict:
@@ -252,7 +260,9 @@ class SimNode:
                 self._perform_next()
             elif self._inbox:
                 event = self._inbox.popleft()
+                self._observer.on_input(self, event)
                 self._outputs.extend(self.core.engine.handle(event, self.now_ms))
+                self._observer.on_handled(self)
             else:
                 return
 
@@ -284,13 +294,13 @@ class SimNode:
         match output:
             case io.WriteVote() | io.WriteBlock():
                 self._writing = output
-                delay_ms = self.machine.chance.randint(1, DISK_MS_MAX)
+                delay_ms = self.machine.chance.randint(1, DISK_MS_MAX) * self.machine.slowness
                 self._later(delay_ms, lambda: self._finish_write(output))
             case io.TrimVotes(below_height):
                 self._trim(below_height)
             case io.SendTo(peer, message):
-                if self._numbers[peer] in self._network.peers_of(self.number):
-                    self._send([self._numbers[peer]], message)
+                if reached := self._reached(peer):
+                    self._send(reached, message)
             case io.SendToAll(message):
                 self._send(self._network.peers_of(self.number), message)
             case io.Gossip(transactions):
@@ -304,7 +314,8 @@ class SimNode:
                 self._timers.pop(token, None)
             case io.PunishPeer(peer, _):
                 self._note(f"punishes {self._name_of(peer)}: {output.fault}")
-                self._network.break_off(self.number, self._numbers[peer])
+                for number in self._reached(peer):
+                    self._network.break_off(self.number, number)
                 self._observer.on_trouble(self, output)
             case io.Submitted():
                 self._observer.on_submitted(self, output)
@@ -368,8 +379,13 @@ class SimNode:
 
         self._later(delay_ms, elapse)
 
+    def _reached(self, peer: bytes) -> list[int]:
+        """The node with this key that we are connected with, if any."""
+        peers = self._network.peers_of(self.number)
+        return [number for number in peers if self._keys[number] == peer]
+
     def _name_of(self, peer: bytes) -> str:
-        return f"node{self._numbers[peer]}"
+        return f"node{self._keys.index(peer)}"
 
     def _note(self, what: str) -> None:
         self._trace.note(self._scheduler.now_ms, self.name, what)

@@ -41,6 +41,12 @@ class Observer(Protocol):
     def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
         """A node would not start on what its own disks hold."""
 
+    def on_input(self, node: SimNode, event: io.Input) -> None:
+        """An engine is about to be fed."""
+
+    def on_handled(self, node: SimNode) -> None:
+        """The engine has taken the last input."""
+
     def on_sending(self, node: SimNode, message: Message) -> None:
         """A message is about to leave."""
 

@@ -1,9 +1,10 @@
 """One run: a seed, a network, faults, clients; then peace, in which everything must settle.
 
-`run_seed(seed)` is a pure function: equal seeds give equal digests, in any process. The faulty
-phase asks for safety only. Then all routes are open and nodes come up (in some runs all but as
-many as may be dead), and within bounded virtual time all that is valid must be settled, a probe
-sent to one node must be booked by all, and the latecomers must catch up.
+`run_seed(seed)` is a pure function: equal seeds give equal digests, in any process. Up to f members
+are byzantine, from the first moment to the last. The faulty phase asks for safety only. Then all
+routes are open and nodes come up (in some runs all but as many as may be dead), and within bounded
+virtual time all that is valid must be settled, a probe sent to one honest node must be booked by
+all of them, and the latecomers must catch up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from node import outputs as io
 from node.admission import Verdict
 from node.protocol import keys, sealing
 from node.protocol.errors import Refused, StoreFailure
+from node.protocol.genesis import Genesis
+from node.protocol.keys import PrivateKey
 from node.protocol.messages import Message
+from tests.sim.byzantine import STYLES, Betrayed, Mind
 from tests.sim.checkers import Checkers, Violation
 from tests.sim.disk import SimDisk
 from tests.sim.nemesis import Nemesis
@@ -32,12 +36,16 @@ from tests.sim.trace import Trace
 from tests.sim.workload import Workload
 from tests.sim.world import Shape, found, key_of
 
-SIZES = {4: 12, 1: 1, 5: 2, 7: 2}
+SIZES = {4: 60, 5: 15, 6: 5, 7: 12, 8: 2, 9: 2, 10: 3, 1: 4}
+BYZANTINE = 0.85
+BYZANTINE_RESTART_MS = 500
 FAULTY_MS = (4_000, 18_000)
 BURST_PAUSE_MS = (700, 1_500, 3_000)
 SKEW_MS_MAX = 500
 FIRST_START_FAILS = 0.1
 SETTLE_MS_MAX = 40_000
+DECEIVED_MS_MAX = 40_000
+"""How much longer it may take for each byzantine member: silence must be waited out."""
 PROBE_MS_MAX = 15_000
 LEAD_MS = 60_000
 
@@ -48,6 +56,7 @@ class Result:
 
     seed: int
     size: int
+    byzantine: int = 0
     violation: str = ""
     kind: str = ""
     digest: str = ""
@@ -97,6 +106,9 @@ class Simulation:
         genesis = found(shape)
         self.result = Result(seed, size)
         counts = self.result.counts
+        self._betrayal = Random(f"{seed}/byzantine")
+        self._styles = self._choose_traitors(genesis)
+        owners = [*range(size), *(n for n, style in self._styles.items() if style != "liar")]
         start_ms = genesis.created_ms + LEAD_MS
         self._chance = chance
         self._genesis = genesis
@@ -104,16 +116,19 @@ class Simulation:
         self._start_ms = start_ms
         self._trace = Trace(start_ms, sink)
         self._network = Network(
-            size,
+            owners,
             self._scheduler,
             Random(f"{seed}/network"),
             counts,
-            lambda to, source, message: self._nodes[to].receive(source, message),
+            self._deliver,
             self._notify,
             lambda number: self._nodes[number].up,
         )
-        self.checkers = Checkers(genesis, counts)
-        self._nodes = self._make_nodes(seed)
+        traitors = frozenset(genesis.validator_set.members[number] for number in self._styles)
+        self.checkers = Checkers(genesis, counts, traitors)
+        self._mind = self._make_mind(owners)
+        self._nodes = self._make_nodes(seed, owners)
+        self._honest = [node for node in self._nodes if node.honest]
         self._workload = Workload(
             Story(genesis, Random(f"{seed}/story")),
             self._nodes,
@@ -130,36 +145,75 @@ class Simulation:
             self._note,
         )
 
-    def _make_nodes(self, seed: int) -> list[SimNode]:
-        keys = self._genesis.validator_set.members
-        numbers = {key: number for number, key in enumerate(keys)}
+    def _choose_traitors(self, genesis: Genesis) -> dict[int, str]:
+        """Who is byzantine, and in what way: up to f members."""
+        chance, members = self._betrayal, genesis.validator_set
+        # A preset number may ask for more votes than PBFT: then fewer may be silent.
+        most = min(members.faulty_max, members.dead_max)
+        if not most or chance.random() >= BYZANTINE:
+            return {}
+        count = chance.randint(1, most)
+        self.result.byzantine = count
+        chosen = sorted(chance.sample(range(len(members.members)), count))
+        return {number: chance.choice(STYLES) for number in chosen}
+
+    def _make_mind(self, owners: Sequence[int]) -> Mind:
+        members = self._genesis.validator_set.members
+        keys = {members[number]: self._key(number) for number in self._styles}
+        return Mind(
+            self._genesis,
+            [members[number] for number in owners],
+            keys,
+            self._network,
+            self._scheduler,
+            self._betrayal,
+            self.result.counts,
+            self._note,
+        )
+
+    def _key(self, number: int) -> PrivateKey:
+        public_key = self._genesis.validator_set.members[number]
+        names = (f"node{place}" for place in range(self.result.size))
+        return next(key_of(name) for name in names if key_of(name).public_key == public_key)
+
+    def _make_nodes(self, seed: int, owners: Sequence[int]) -> list[SimNode]:
+        members = self._genesis.validator_set.members
+        keys = [members[number] for number in owners]
         verdicts: dict[bytes, Verdict] = {}
         nodes = []
-        for number in range(len(keys)):
+        for number, owner in enumerate(owners):
+            style = self._styles.get(owner)
+            if number != owner:
+                self._note(f"node{number} is a twin of node{owner}")
             disk_chance = Random(f"{seed}/disk{number}")
             disks = SimDisk(disk_chance), SimDisk(disk_chance)
             if self._chance.random() < FIRST_START_FAILS:
                 self._chance.choice(disks).cut_power_after(0)
             machine = Machine(
                 number,
-                key_of(f"node{number}"),
+                self._key(owner),
                 *disks,
                 Random(f"{seed}/node{number}"),
                 self._chance.randint(-SKEW_MS_MAX, SKEW_MS_MAX),
+                honest=style is None,
             )
+            lies = style in ("liar", "both")
             nodes.append(
                 SimNode(
                     machine,
                     self._genesis,
-                    numbers,
                     keys,
                     self._scheduler,
-                    self._network,
+                    Betrayed(self._network, self._mind) if lies else self._network,
                     self,
                     self._trace,
                     verdicts,
                 )
             )
+            if style is not None:
+                self._note(f"node{number} is byzantine: {style}")
+            if lies:
+                self._mind.own(nodes[-1])
         return nodes
 
     def run(self) -> Result:
@@ -191,23 +245,27 @@ class Simulation:
         for node in self._nodes:
             self._scheduler.after(chance.randint(0, 300), node.start)
         self._scheduler.after(400, self._nemesis.start)
+        self._scheduler.after(400, self._mind.start)
         self._workload.start(self._start_ms + faulty_ms, chance.choice(BURST_PAUSE_MS))
         self._scheduler.run_until(self._start_ms + faulty_ms)
         self._note("peace")
         self._nemesis.heal()
         self._workload.be_patient()
+        self._mind.flood_no_more()
         absent = self._send_some_away()
         healed_ms = self._scheduler.now_ms
-        self._await("settled", SETTLE_MS_MAX, self._is_settled)
+        settle_ms_max = SETTLE_MS_MAX + DECEIVED_MS_MAX * self.result.byzantine
+        self._await("settled", settle_ms_max, self._is_settled)
         self.result.settle_ms = self._scheduler.now_ms - healed_ms
         probe = self._workload.probe()
-        self._await("probed", PROBE_MS_MAX, lambda: self._is_booked_by_all(probe))
+        probe_ms_max = PROBE_MS_MAX + DECEIVED_MS_MAX * self.result.byzantine
+        self._await("probed", probe_ms_max, lambda: self._is_booked_by_all(probe))
         if absent:
             for node in absent:
                 node.start()
-            self._await("caught up", SETTLE_MS_MAX, self._is_settled)
+            self._await("caught up", settle_ms_max, self._is_settled)
         self.checkers.finish(
-            self._nodes,
+            self._honest,
             list(self._workload.acknowledged),
             self._workload.hopeless,
             self._workload.made,
@@ -215,10 +273,10 @@ class Simulation:
 
     def _send_some_away(self) -> Sequence[SimNode]:
         """In some runs as many nodes as may be dead stay down until everything has settled."""
-        dead_max = self._genesis.validator_set.dead_max
-        if self._chance.random() < 0.6 or not dead_max:
+        dead_max = self._genesis.validator_set.dead_max - self.result.byzantine
+        if self._chance.random() < 0.6 or dead_max <= 0:
             return ()
-        absent = self._chance.sample(self._nodes, dead_max)
+        absent = self._chance.sample(self._honest, dead_max)
         for node in absent:
             node.crash()
         self.result.counts["settled with nodes down"] += 1
@@ -231,7 +289,7 @@ class Simulation:
         self._note(what)
 
     def _is_settled(self) -> bool:
-        nodes = [node for node in self._nodes if node.up]
+        nodes = [node for node in self._honest if node.up]
         head = nodes[0].running.store.head.block_id
         return (
             all(node.running.store.head.block_id == head for node in nodes)
@@ -241,14 +299,14 @@ class Simulation:
 
     def _is_booked_by_all(self, identity: bytes) -> bool:
         booked = self.checkers.booked.get(identity)
-        nodes = [node for node in self._nodes if node.up]
+        nodes = [node for node in self._honest if node.up]
         return booked is not None and all(node.height >= booked.height for node in nodes)
 
     def _state(self) -> str:
         """Where everybody stands, for the report of a run that does not settle."""
         heads = ", ".join(
             f"{node.name} {node.height} ({len(node.running.engine.mempool)} pooled)"
-            for node in self._nodes
+            for node in self._honest
             if node.up
         )
         return f"{heads}; {len(self._workload.waiting)} clients wait"
@@ -260,6 +318,12 @@ class Simulation:
             self._scheduler.now_ms, node.name, f"{event.__name__[4:].lower()} node{peer}"
         )
         node.feed(event(self._nodes[peer].public_key))
+
+    def _deliver(self, to: int, source: int, message: Message) -> None:
+        node = self._nodes[to]
+        if not node.honest:
+            self._mind.see(message)
+        node.receive(source, message)
 
     def _note(self, what: str) -> None:
         self._trace.note(self._scheduler.now_ms, "*", what)
@@ -281,6 +345,14 @@ class Simulation:
         counts["crashes in a write"] += writing
         counts["starts cut short"] += not node.up
 
+    def on_input(self, node: SimNode, event: io.Input) -> None:
+        """See `Observer`."""
+        self.checkers.on_input(node, event)
+
+    def on_handled(self, node: SimNode) -> None:
+        """See `Observer`."""
+        self.checkers.on_handled(node)
+
     def on_sending(self, node: SimNode, message: Message) -> None:
         """See `Observer`."""
         self.checkers.on_sending(node, message)
@@ -289,7 +361,8 @@ class Simulation:
         """See `Observer`."""
         self.checkers.on_committed(node, committed)
         self._workload.on_committed(node, committed.receipts)
-        self._nemesis.on_committed(node)
+        if node.honest:
+            self._nemesis.on_committed(node)
 
     def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
         """See `Observer`."""
@@ -298,6 +371,10 @@ class Simulation:
     def on_trouble(self, node: SimNode, output: io.Alarm | io.Halt | io.PunishPeer) -> None:
         """See `Observer`."""
         self.checkers.on_trouble(node, output)
+        if isinstance(output, io.Halt) and not node.honest:
+            # It has met its twin, or a lie of its own; the traitor starts it again.
+            node.crash()
+            self._scheduler.after(BYZANTINE_RESTART_MS, node.start)
 
 
 def _shape(size: int, chance: Random) -> Shape:

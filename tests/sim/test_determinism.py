@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.sim.run import run_seed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,10 +36,10 @@ def test_another_seed_is_another_run() -> None:
     assert len(digests) == 2
 
 
-@pytest.mark.parametrize("size", [1, 4, 5, 7])
-def test_some_seed_has_a_network_of_each_size(size: int) -> None:
-    """`test_seeds` runs these: its range covers every size of network."""
+def test_the_seeds_of_the_gate_have_networks_of_many_sizes_and_traitors() -> None:
     from tests.sim.run import Simulation
     from tests.sim.test_seeds import SEEDS
 
-    assert size in {Simulation(seed).result.size for seed in SEEDS}
+    results = [Simulation(seed).result for seed in SEEDS]
+    assert {1, 4, 5, 7, 10} <= {result.size for result in results}
+    assert {0, 1, 2, 3} <= {result.byzantine for result in results}

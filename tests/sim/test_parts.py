@@ -86,7 +86,9 @@ def carried(weather: Weather, cut: bool = False) -> list[int]:
         assert isinstance(message, Head)
         arrived.append(message.height)
 
-    network = Network(2, scheduler, Random(7), Counter(), deliver, lambda *_: None, lambda _: True)
+    network = Network(
+        range(2), scheduler, Random(7), Counter(), deliver, lambda *_: None, lambda _: True
+    )
     network.dial(0)
     scheduler.run_until(100)
     network.weather = weather
@@ -114,7 +116,7 @@ def test_what_is_under_way_dies_with_its_connection() -> None:
     arrived: list[Message] = []
     told: list[tuple[int, int, bool]] = []
     network = Network(
-        2,
+        range(2),
         scheduler,
         Random(0),
         Counter(),

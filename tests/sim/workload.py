@@ -1,8 +1,9 @@
 """The clients: they send the story's transactions to nodes, wait, repeat themselves, and remember.
 
-A transaction is acknowledged when a node that the client spoke to reports it as final. A client
-without an answer sends the same bytes again, to any node, unless it is a careless one; once the
-faults are over it does so only if no node that promised to settle its transaction has kept running.
+A transaction is acknowledged when an honest node that the client spoke to reports it as final. A
+client without an answer sends the same bytes again, to any node, unless it is a careless one; once
+the faults are over it does so only if no honest node that promised to settle its transaction has
+kept running. Some clients send everything to everybody, over and over.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from tests.sim.story import Made, Story
 
 LATENCY_MS_MAX = 10
 RETRY_MS = (600, 4_000)
+INSISTENT = 0.15
+INSIST_MS = (1_000, 4_000)
+INSISTED_MAX = 60
 BURST_MAX = 4
 FOUNDATION_MS = 400
 CARELESS = 0.3
-FORGERY_REQUEST = 1 << 40
+UNHEEDED_REQUEST = 1 << 40
 EXPIRED_FOR_SURE_MS = 3_000
 PROMISES = ("PENDING", "KNOWN")
 TRANSIENT = ("MEMPOOL_FULL", "SENDER_LIMIT")
@@ -72,6 +76,8 @@ class Workload:
         self._until_ms = until_ms
         self._lay_foundation()
         self._burst(pause_ms_max)
+        if self._chance.random() < INSISTENT:
+            self._insist()
 
     def be_patient(self) -> None:
         """From now on leave transactions to the nodes that promised to settle them."""
@@ -81,7 +87,8 @@ class Workload:
         """One more good transaction, sent to one node that is up; its id."""
         made = self._story.probe(self._scheduler.now_ms)
         order = self._take(made, careless=False)
-        self._submit(order, made, self._chance.choice([node for node in self._nodes if node.up]))
+        honest = [node for node in self._nodes if node.up and node.honest]
+        self._submit(order, made, self._chance.choice(honest))
         return made.transaction.id
 
     def send(self, made: Made) -> None:
@@ -89,7 +96,7 @@ class Workload:
         order = self._take(made, careless=self._chance.random() < CARELESS)
         if made.forgery:
             for node in self._nodes:
-                node.examine((made.forgery,), None, FORGERY_REQUEST)
+                node.examine((made.forgery,), None, UNHEEDED_REQUEST)
         copies = self._chance.choice((1, 1, 1, 1, 2, 3))
         for node in self._chance.sample(self._nodes, min(copies, len(self._nodes))):
             self._submit(order, made, node)
@@ -105,11 +112,11 @@ class Workload:
 
     def on_submitted(self, node: SimNode, submitted: io.Submitted) -> None:
         """A node answers a submission."""
-        if submitted.request == FORGERY_REQUEST:
+        if submitted.request == UNHEEDED_REQUEST:
             return
         identity = self._requests.pop(submitted.request)
         order = self.waiting.get(identity)
-        if order is None:
+        if order is None or not node.honest:
             return
         code = submitted.results[0].code
         self._counts[f"answers {code}"] += 1
@@ -126,7 +133,7 @@ class Workload:
         """A node reports a block as final to the clients that wait at it."""
         for receipt in receipts:
             order = self.waiting.get(receipt.transaction_id)
-            if order is not None and node.number in order.contacted:
+            if order is not None and node.honest and node.number in order.contacted:
                 self._acknowledge(receipt)
 
     def _acknowledge(self, receipt: Receipt) -> None:
@@ -155,6 +162,18 @@ class Workload:
         self._scheduler.after(
             self._chance.randint(50, pause_ms_max), lambda: self._burst(pause_ms_max)
         )
+
+    def _insist(self) -> None:
+        """Somebody sends everything that was ever sent to everybody, again and again."""
+        if self._scheduler.now_ms >= self._until_ms:
+            return
+        everything = list(self.made.values())[-INSISTED_MAX:]
+        raws = tuple(made.transaction.raw for made in everything)
+        self._counts["resent to everybody"] += len(raws) * len(self._nodes)
+        for node in self._nodes:
+            if raws:
+                node.examine(raws, None, UNHEEDED_REQUEST)
+        self._scheduler.after(self._chance.randint(*INSIST_MS), self._insist)
 
     def _take(self, made: Made, *, careless: bool) -> Order:
         identity = made.transaction.id

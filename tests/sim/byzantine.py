@@ -1,0 +1,227 @@
+"""Byzantine members: real nodes whose every message passes through a mind that lies.
+
+All traitors of a run share one mind, their keys and what they hear. It twists what their engines
+send (each peer may get something else), and now and then sends something of its own: forged,
+replayed, moved to another height or view. What is well signed is signed with traitors' keys only;
+so nothing but the protocol's rules stops it. The lies themselves are made in `lies`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from node.protocol.genesis import Genesis
+from node.protocol.keys import PrivateKey
+from node.protocol.messages import (
+    BlockRange,
+    CertifiedHeader,
+    Commit,
+    Head,
+    Message,
+    Prepare,
+    PrePrepare,
+    Transactions,
+    ViewChange,
+)
+from tests.sim import ports
+from tests.sim.lies import Lies
+from tests.sim.node import SimNode
+from tests.sim.scheduler import Scheduler
+
+SEEN_MAX = 300
+VICES = (0.1, 0.4, 0.9)
+RARE_CHANCE = 0.8
+INTERVALS_MS = (300, 1_000, 3_000)
+SECOND_VOTE_MS = (5, 60)
+THIRD_VOTE_MS = (60, 300)
+STYLES = ("twins", "liar", "liar", "both")
+
+DEEDS: dict[type[Message], tuple[str, ...]] = {
+    PrePrepare: ("equivocate", "equivocate", "wrong_result", "missing_body", "mask", "withhold"),
+    Prepare: ("wrong_block", "withhold", "other_view", "double"),
+    Commit: ("wrong_block", "withhold", "other_view", "double"),
+    ViewChange: ("huge_view", "unproved", "false_proof", "deny", "withhold"),
+    Transactions: ("withhold", "spoil"),
+    BlockRange: ("alter_block", "unseal", "wrong_range", "withhold"),
+    Head: ("false_head", "withhold"),
+    CertifiedHeader: ("false_certificate", "withhold"),
+}
+"""What may be done to a message of each kind, instead of sending it to everybody as it is."""
+
+ACTS = (
+    "replay",
+    "cross_height",
+    "cross_view",
+    "forge",
+    "slander",
+    "flood",
+    "false_certificate",
+    "huge_view",
+)
+"""What a traitor does out of the blue."""
+
+
+class Mind:
+    """What the traitors of one run know together, and what they do with it."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        keys: Sequence[bytes],
+        secrets: Mapping[bytes, PrivateKey],
+        network: ports.Network,
+        scheduler: Scheduler,
+        chance: Random,
+        counts: Counter[str],
+        note: Callable[[str], None],
+    ) -> None:
+        """`keys` by number of node; `secrets` has those of the traitors."""
+        self._chain = genesis.chain
+        self._keys = keys
+        self._network = network
+        self._scheduler = scheduler
+        self._chance = chance
+        self._counts = counts
+        self._note = note
+        self._nodes: dict[int, SimNode] = {}
+        self._vice = chance.choice(VICES)
+        self._interval_ms = chance.choice(INTERVALS_MS)
+        self._sides: dict[tuple[int, int], tuple[bytes, bytes, frozenset[int]]] = {}
+        self._seen: list[Message] = []
+        self._peaceful = False
+        self._lies = Lies(genesis, secrets, keys, chance)
+
+    def own(self, node: SimNode) -> None:
+        """Take possession of a node."""
+        self._nodes[node.number] = node
+
+    def start(self) -> None:
+        """Begin to act."""
+        if self._nodes:
+            self._act_later()
+
+    def flood_no_more(self) -> None:
+        """Clients are to be served now: no more rubbish to be booked. All else goes on."""
+        self._peaceful = True
+
+    def see(self, message: Message) -> None:
+        """Learn from a message that some traitor received."""
+        if isinstance(message, Prepare | Commit | ViewChange | PrePrepare | BlockRange):
+            self._seen.append(message)
+            del self._seen[:-SEEN_MAX]
+
+    # ---- twisting what the engines send
+
+    def send(self, source: int, targets: Sequence[int], message: Message) -> None:
+        """What becomes of a message that a traitor's engine wants to send."""
+        deeds = DEEDS.get(type(message), ())
+        if isinstance(message, Prepare | Commit) and self._vote_both_ways(source, targets, message):
+            return
+        vice = self._vice
+        if isinstance(message, PrePrepare) and message.prepares:
+            # Somebody may have committed this block: no better moment to replace it.
+            deeds, vice = ("mask",), RARE_CHANCE
+        if not deeds or self._chance.random() >= vice:
+            self._network.send(source, targets, message)
+            return
+        deed = self._chance.choice(deeds)
+        node = self._nodes[source]
+        if deed == "equivocate" and isinstance(message, PrePrepare):
+            self._equivocate(node, targets, message)
+            return
+        if deed == "withhold":
+            self._did(node, deed)
+            some = [target for target in targets if self._chance.random() < 0.5]
+            if not isinstance(message, BlockRange):
+                self._network.send(source, some, message)
+            return
+        lie: Message | None = getattr(self._lies, deed)(node, message, self._seen)
+        if lie is None:
+            self._network.send(source, targets, message)
+            return
+        self._did(node, deed)
+        share = self._chance.choice((0.5, 1.0))
+        deceived = [target for target in targets if self._chance.random() < share]
+        rest = [target for target in targets if target not in deceived]
+        self._network.send(source, deceived, lie)
+        both = deed == "double" or self._chance.random() < 0.2
+        self._network.send(source, targets if both else rest, message)
+
+    def _equivocate(self, node: SimNode, targets: Sequence[int], message: PrePrepare) -> None:
+        """Two good proposals, one for each half; then all traitors vote for both of them."""
+        rival = self._lies.rival(node, message)
+        place = (message.height, message.view)
+        if rival is None or place in self._sides:
+            self._network.send(node.number, targets, message)
+            return
+        self._did(node, "equivocate")
+        others = [n for n in range(len(self._keys)) if n not in self._nodes]
+        half = frozenset(self._chance.sample(others, len(others) // 2))
+        ids = (message.header.id(self._chain), rival.header.id(self._chain))
+        self._sides[place] = (*ids, half)
+        self._network.send(node.number, [t for t in targets if t not in half], message)
+        self._network.send(node.number, [t for t in targets if t in half], rival)
+        if self._chance.random() < 0.3:
+            self._network.send(node.number, targets, rival)
+        for kind, span_ms in ((Prepare, SECOND_VOTE_MS), (Commit, THIRD_VOTE_MS)):
+            for traitor in self._nodes.values():
+                vote = kind(*place, ids[0], traitor.public_key, b"")
+                self._vote_later(traitor, vote, span_ms)
+
+    def _vote_later(self, node: SimNode, vote: Prepare | Commit, span_ms: tuple[int, int]) -> None:
+        def perform() -> None:
+            if node.up:
+                targets = self._network.peers_of(node.number)
+                self._vote_both_ways(node.number, targets, vote)
+
+        self._scheduler.after(self._chance.randint(*span_ms), perform)
+
+    def _vote_both_ways(self, source: int, targets: Sequence[int], vote: Prepare | Commit) -> bool:
+        """Where rivals are about, tell each half what it likes to hear; whether they are."""
+        sides = self._sides.get((vote.height, vote.view))
+        if sides is None:
+            return False
+        first, second, half = sides
+        for block_id, group in (
+            (first, [target for target in targets if target not in half]),
+            (second, [target for target in targets if target in half]),
+        ):
+            self._network.send(source, group, self._lies.voted(vote, block_id))
+        self._did(self._nodes[source], "two_faced_vote")
+        return True
+
+    # ---- acts out of the blue
+
+    def _act_later(self) -> None:
+        delay_ms = int(self._chance.expovariate(1 / self._interval_ms)) + 1
+        self._scheduler.after(delay_ms, self._act)
+
+    def _act(self) -> None:
+        node = self._chance.choice(list(self._nodes.values()))
+        act = self._chance.choice(ACTS)
+        if node.up and not (self._peaceful and act == "flood"):
+            lie = getattr(self._lies, act)(node, None, self._seen)
+            targets = [
+                peer for peer in self._network.peers_of(node.number) if self._chance.random() < 0.6
+            ]
+            if lie is not None and targets:
+                self._did(node, act)
+                self._network.send(node.number, targets, lie)
+        self._act_later()
+
+    def _did(self, node: SimNode, deed: str) -> None:
+        self._counts[f"deeds {deed}"] += 1
+        self._note(f"{node.name} betrays: {deed}")
+
+
+class Betrayed:
+    """The network as a traitor's node sees it: what it sends goes through the mind."""
+
+    def __init__(self, network: ports.Network, mind: Mind) -> None:
+        self.send = mind.send
+        self.peers_of = network.peers_of
+        self.dial = network.dial
+        self.break_off = network.break_off
+        self.went_down = network.went_down
