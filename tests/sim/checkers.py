@@ -17,7 +17,7 @@ from contracts.kernel.registry import audit, next_validators
 from contracts.prepaid.models import CARDS
 from node import outputs as io
 from node.consensus.votes import check_evidence
-from node.protocol.block import Receipt, vote_digest
+from node.protocol.block import Receipt, receipt_hash, vote_digest
 from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
 from node.protocol.keys import CURVE_ORDER, is_valid
@@ -30,6 +30,7 @@ from node.protocol.messages import (
     ViewChange,
     decode_message,
 )
+from node.protocol.proofs import merkle_root
 from node.protocol.transaction import parse_transaction
 from node.state.keyvalue import MemoryKeyValue
 from node.state.store import Store
@@ -199,6 +200,7 @@ class Checkers:
         while self._booked_height < head.height:
             self._booked_height += 1
             self._book(store, self._booked_height)
+            self._check_results(node, self._booked_height)
 
     def _book(self, store: Store, height: int) -> None:
         """Note a block that no node had before."""
@@ -215,6 +217,17 @@ class Checkers:
                     "executed twice",
                     f"{receipt.transaction_id.hex()} at {earlier.height} and {height}",
                 )
+
+    def _check_results(self, node: SimNode, height: int) -> None:
+        """What a quorum certified is what came out: the store sees to the state root itself."""
+        core = node.running
+        block, salts = core.store.block(height), core.executor.salts
+        receipts = core.store.receipts(height)
+        leaves = [receipt_hash(r, salts.of_receipt(r.transaction_id)) for r in receipts]
+        if block is None or block.header.receipts_root != merkle_root(leaves):
+            raise Violation("roots", f"{node.name}: block {height} certifies other receipts")
+        if block.header.next_validators_hash != self._genesis.validator_set.hash:
+            raise Violation("roots", f"{node.name}: block {height} certifies other validators")
 
     def _check_limits(self, node: SimNode) -> None:
         if broken := exceeded(node):
