@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import audit, next_validators
+from contracts.kernel.registry import audit, next_validators, validators_at
 from contracts.prepaid.models import CARDS
 from node import outputs as io
 from node.consensus.votes import check_evidence
@@ -32,6 +32,7 @@ from node.protocol.messages import (
 )
 from node.protocol.proofs import merkle_root
 from node.protocol.transaction import parse_transaction
+from node.protocol.validators import ValidatorSet
 from node.state.keyvalue import MemoryKeyValue
 from node.state.store import Store
 from node.state.tree import StateTree
@@ -226,7 +227,9 @@ class Checkers:
         leaves = [receipt_hash(r, salts.of_receipt(r.transaction_id)) for r in receipts]
         if block is None or block.header.receipts_root != merkle_root(leaves):
             raise Violation("roots", f"{node.name}: block {height} certifies other receipts")
-        if block.header.next_validators_hash != self._genesis.validator_set.hash:
+        decide = validators_at(core.store, height + 1)
+        following = ValidatorSet(decide.members, decide.confirmations_more_than)
+        if block.header.next_validators_hash != following.hash:
             raise Violation("roots", f"{node.name}: block {height} certifies other validators")
 
     def _check_limits(self, node: SimNode) -> None:
