@@ -19,6 +19,7 @@ from contracts.prepaid.models import (
     ENTRIES,
     MERCHANTS,
     ORDERS,
+    TOTALS,
     Card,
     CardRef,
     Consume,
@@ -28,6 +29,7 @@ from contracts.prepaid.models import (
     Order,
     Refund,
     TopUp,
+    card_number_key,
     entry_key,
     people_of,
 )
@@ -57,6 +59,7 @@ def open_card(ctx: Context, args: OpenCard) -> Details:
     lots = (Lot(args.paid, args.bonus, 0, ctx.time_ms),) if face else ()
     card = Card(
         merchant=args.merchant,
+        number=ctx.state.need(TOTALS, args.merchant).cards + 1,
         owner=merchant.owner,
         custodian=merchant.custodian,
         holder=args.holder_pub,
@@ -77,8 +80,8 @@ def open_card(ctx: Context, args: OpenCard) -> Details:
     rules.take_in(ctx, args.merchant, merchant, args.paid)
     rules.add_totals(ctx, args.merchant, cards=1, face=face, paid=args.paid)
     book(ctx, args.card, card, "OPEN", face, args.paid)
-    index = CardRef(merchant.owner, merchant.custodian)
-    ctx.state.insert(CARDS_OF, args.merchant + args.card, index)
+    index = CardRef(args.card, merchant.owner, merchant.custodian)
+    ctx.state.insert(CARDS_OF, card_number_key(args.merchant, card.number), index)
     data = {"card": args.card, "class": args.card_class, "paid": args.paid, "bonus": args.bonus}
     ctx.emit("CardOpened", data, (*people_of(card), card.custodian.hex()))
     return {"remaining": face}

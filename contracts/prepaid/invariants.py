@@ -17,6 +17,7 @@ from contracts.prepaid.models import (
     Card,
     Entry,
     Totals,
+    card_number_key,
     entry_key,
 )
 from contracts.prepaid.rules import ESCROW, HELD
@@ -172,9 +173,11 @@ def audit(state: State) -> Audit:
         lines += number
         consumptions += card.seq
         sums[card.merchant] = _add(sums.get(card.merchant, _NO_SUMS), _sums(card))
-        if state.get(CARDS_OF, card.merchant + card_id) is None:
+        number_key = card_number_key(card.merchant, card.number)
+        listed, held = state.get(CARDS_OF, number_key), state.get(HELD_OF, number_key)
+        if listed is None or listed.card != card_id:
             found.append(f"{name}: not among its merchant's cards")
-        if (state.get(HELD_OF, card.merchant + card_id) is not None) != (card.held > 0):
+        if (held is not None) != (card.held > 0):
             found.append(f"{name}: held money and its index differ")
     figures: dict[str, int] = dict.fromkeys(
         ("merchants", "cards", "face", "paid", "earned", "paid_out", "refunded"), 0

@@ -68,7 +68,7 @@ class Freeze(Record, frozen=True):
 class Merchant(Record, frozen=True):
     """A merchant under supervision: FILED, APPROVED, WINDING_UP or WOUND_UP.
 
-    `settled` is the last card whose holder got the money back in a winding-up.
+    `settled` is the number of the last card whose holder got the money back in a winding-up.
     """
 
     owner: bytes
@@ -79,7 +79,7 @@ class Merchant(Record, frozen=True):
     classes: tuple[str, ...]
     custody_bps: int
     freezes: tuple[Freeze, ...]
-    settled: bytes
+    settled: int
 
 
 class Totals(Record, frozen=True):
@@ -128,11 +128,13 @@ class Lot(Record, frozen=True):
 class Card(Record, frozen=True):
     """A card: ACTIVE or CLOSED. `seq` counts consumptions, `entries` all lines of its statement.
 
+    `number` counts the cards of its merchant, from 1.
     Face: `initial` + `topped_up` were loaded, `consumed` used, `cancelled` refunded. Money: `paid`
     came in, `earned` is the merchant's, of which `paid_out` was released, `refunded` went back.
     """
 
     merchant: bytes
+    number: int
     owner: bytes
     custodian: bytes
     holder: bytes
@@ -195,8 +197,9 @@ class Order(Record, frozen=True):
 
 
 class CardRef(Record, frozen=True):
-    """Says that a card is one of a merchant's."""
+    """Says which card has this number among its merchant's."""
 
+    card: bytes
     owner: bytes
     custodian: bytes
 
@@ -235,12 +238,22 @@ ENTRIES = Table(
     "prepaid/entries", Entry, "the card's id, then the line's number in 8 bytes", _entry_readers
 )
 ORDERS = Table("prepaid/orders", Order, "the order's id, 16 bytes", _order_readers)
-CARDS_OF = Table("prepaid/cards_of", CardRef, "the merchant's id, then the card's", house_of)
+CARDS_OF = Table(
+    "prepaid/cards_of",
+    CardRef,
+    "the merchant's id, then the card's number in 8 bytes",
+    house_of,
+)
 HELD_OF = Table(
     "prepaid/held_of", CardRef, "as `cards_of`, for cards with earnings held back", house_of
 )
 TABLES = (POLICY, CLASSES, MERCHANTS, TOTALS, CARDS, ENTRIES, ORDERS, CARDS_OF, HELD_OF)
 POLICY_KEY = b"policy"
+
+
+def card_number_key(merchant: bytes, number: int) -> bytes:
+    """The key of a merchant's card `number` (from 1) in the lists of its cards."""
+    return merchant + number.to_bytes(8, "big")
 
 
 def entry_key(card: bytes, number: int) -> bytes:
@@ -366,10 +379,10 @@ class MerchantQuery(Args):
 
 
 class CardsQuery(Args):
-    """A page of a merchant's cards, after the card `cursor`."""
+    """A page of a merchant's cards, after card number `cursor`."""
 
     merchant: Id16
-    cursor: Id16 | None = None
+    cursor: AmountOrZero = 0
     limit: Limit = PAGE_DEFAULT
 
 

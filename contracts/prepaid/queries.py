@@ -24,6 +24,7 @@ from contracts.prepaid.models import (
     MerchantQuery,
     NoArgs,
     StatementQuery,
+    card_number_key,
     entry_key,
     people_of,
 )
@@ -105,14 +106,13 @@ def merchant(view: View, args: MerchantQuery) -> Details:
 
 
 def cards(view: View, args: CardsQuery) -> Details:
-    """A merchant's cards by id; for the merchant, its bank and the regulator."""
+    """A merchant's cards, oldest first; for the merchant, its bank and the regulator."""
     view.need(MERCHANTS, args.merchant)
-    after = None if args.cursor is None else args.merchant + args.cursor
+    after = card_number_key(args.merchant, args.cursor)
     page = view.page(CARDS_OF, args.merchant, after, args.limit)
-    ids = [key[16:] for key, _ in page]
     return {
-        "items": [_card_view(one, view.need(CARDS, one)) for one in ids],
-        "next": ids[-1] if len(ids) == args.limit else None,
+        "items": [_card_view(ref.card, view.need(CARDS, ref.card)) for _, ref in page],
+        "next": args.cursor + len(page) if len(page) == args.limit else None,
         "as_of": view.block.height,
     }
 
@@ -149,6 +149,7 @@ def _card_view(card_id: bytes, found: Card) -> Details:
     return {
         "card": card_id,
         "merchant": found.merchant,
+        "number": found.number,
         "holder": found.holder,
         "class": found.card_class,
         "state": found.state,

@@ -11,8 +11,6 @@ Nothing here decides who may do what; that is in `actions`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import msgspec
 
 from contracts.kernel.context import Context, day_of
@@ -32,6 +30,7 @@ from contracts.prepaid.models import (
     Lot,
     Merchant,
     Totals,
+    card_number_key,
 )
 
 replace = msgspec.structs.replace
@@ -185,19 +184,19 @@ def pay_merchant(
     if frozen:
         if earned:
             ctx.ledger.transfer(Leg(escrow, held, earned))
-            index = CardRef(card.owner, card.custodian)
-            ctx.state.put(HELD_OF, merchant_id + card_id, index)
+            index = CardRef(card_id, card.owner, card.custodian)
+            ctx.state.put(HELD_OF, card_number_key(merchant_id, card.number), index)
         return 0
     earnings = account_key(merchant_id, asset, EARNINGS)
     if earned:
         ctx.ledger.transfer(Leg(escrow, earnings, earned))
     if card.held:
         ctx.ledger.transfer(Leg(held, earnings, card.held))
-        ctx.state.delete(HELD_OF, merchant_id + card_id)
+        ctx.state.delete(HELD_OF, card_number_key(merchant_id, card.number))
     return earned + card.held
 
 
-def cards_after(ctx: Context, merchant: bytes, after: bytes, limit: int) -> Iterable[bytes]:
-    """Ids of the merchant's next cards, in order of id; `after` is empty at the start."""
-    cursor = merchant + after if after else None
-    return [key[16:] for key, _ in ctx.state.scan(CARDS_OF, merchant, cursor, limit)]
+def cards_after(ctx: Context, merchant: bytes, number: int, limit: int) -> list[bytes]:
+    """Ids of the merchant's next cards after card `number`, oldest first."""
+    cursor = card_number_key(merchant, number)
+    return [ref.card for _, ref in ctx.state.scan(CARDS_OF, merchant, cursor, limit)]

@@ -48,7 +48,7 @@ def file_merchant(ctx: Context, args: FileMerchant) -> Details:
         return dict(REPLAYED)
     if "bank" not in ctx.state.need(IDENTITIES, args.custodian).roles:
         ctx.reject("NOT_FOUND", what="a bank with this key")
-    merchant = Merchant(ctx.sender, args.custodian, args.name, "FILED", "", (), 0, (), b"")
+    merchant = Merchant(ctx.sender, args.custodian, args.name, "FILED", "", (), 0, (), 0)
     ctx.state.insert(MERCHANTS, args.merchant, merchant)
     ctx.emit("MerchantFiled", {"merchant": args.merchant, "name": args.name}, house_of(merchant))
     return {}
@@ -119,10 +119,9 @@ def payout(ctx: Context, args: MerchantPage) -> Details:
     rules.check_not_frozen(merchant, "PAYOUT")
     page = ctx.state.scan(HELD_OF, args.merchant, None, args.limit)
     released = 0
-    for key, _ in page:
-        card_id = key[16:]
-        card = ctx.state.need(CARDS, card_id)
-        released += release_held(ctx, card_id, card, merchant)
+    for _, ref in page:
+        card = ctx.state.need(CARDS, ref.card)
+        released += release_held(ctx, ref.card, card, merchant)
     _emit_released(ctx, args.merchant, merchant, released)
     return {"released": released, "done": len(page) < args.limit}
 
@@ -150,7 +149,7 @@ def settle_wind_up(ctx: Context, args: MerchantPage) -> Details:
         return {"refunded": 0, "released": 0, "done": True, **REPLAYED}
     if merchant.state != "WINDING_UP":
         ctx.reject("BAD_STATE", state=merchant.state)
-    page = list(rules.cards_after(ctx, args.merchant, merchant.settled, args.limit))
+    page = rules.cards_after(ctx, args.merchant, merchant.settled, args.limit)
     refunded = released = 0
     for card_id in page:
         card = ctx.state.need(CARDS, card_id)
@@ -165,7 +164,7 @@ def settle_wind_up(ctx: Context, args: MerchantPage) -> Details:
     changed = replace(
         merchant,
         state="WOUND_UP" if done else "WINDING_UP",
-        settled=page[-1] if page else merchant.settled,
+        settled=merchant.settled + len(page),
     )
     ctx.state.put(MERCHANTS, args.merchant, changed)
     _emit_released(ctx, args.merchant, merchant, released)
