@@ -16,6 +16,7 @@ from node.protocol.json_view import arguments_from_json, to_json
 
 TICKET = "ticket"
 TICKET_UNTIL = "ticket_until"
+PROPOSAL = "proposal"
 TICKET_FOR_MS = 10 * 60 * 1000
 
 Schema = Mapping[str, Any]
@@ -37,7 +38,7 @@ class RestsOn(NamedTuple):
 class Operation(NamedTuple):
     """An action or a query of a contract.
 
-    A query may rest on one record.
+    A query may rest on one record. An action with `approvers` proposes, and one of these decides.
     """
 
     contract: str
@@ -48,6 +49,7 @@ class Operation(NamedTuple):
     sealed: bool
     ticket: bool
     rests_on: RestsOn | None
+    approvers: tuple[str, ...] = ()
 
 
 def find(interface: Schema, kind: str, contract: str, name: str) -> Operation:
@@ -66,6 +68,7 @@ def find(interface: Schema, kind: str, contract: str, name: str) -> Operation:
         bool(found.get("sealed", False)),
         bool(found.get("ticket", False)),
         RestsOn(**rests_on) if rests_on else None,
+        tuple(found.get("approvers", ())),
     )
 
 

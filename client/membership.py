@@ -75,11 +75,11 @@ async def remove_node(folder: NetworkFolder, name: str, reason: str, note: Note)
         boss = Administrators(api, *keys)
         if key in await governance.members(api):
             await governance.check_enough_alive(api, key)
-            done = await boss.decide("remove_validator", reason, {"node": node})
+            done = await boss.decide("remove_validator", reason, {"node_key": node})
             note(f"{name} votes no more from height {done.details.get('first_height')} on")
             await governance.until_removed(api, boss, key)
         if key in [one["public_key"] for one in await governance.listed_nodes(api)]:
-            await boss.decide("dismiss_observer", reason, {"node": node})
+            await boss.decide("dismiss_observer", reason, {"node_key": node})
             note(f"{name} may no longer connect")
         validators = await api.get("/v1/validators")
     path = folder.path / "nodes" / name
@@ -103,7 +103,7 @@ async def _admit(
     listed = await governance.listed_nodes(api)
     if key not in [one["public_key"] for one in listed]:
         admission = {
-            "node": bytes.fromhex(key),
+            "node_key": bytes.fromhex(key),
             "name": plan["name"],
             "address": plan["address"],
             "tls_fingerprint": bytes.fromhex(plan["tls_fingerprint"]),
@@ -128,7 +128,7 @@ async def _promote(api: NodeApi, boss: Administrators, plan: Plan, reason: str, 
         done = await boss.decide(
             "add_validator",
             reason,
-            {"node": bytes.fromhex(key), **ready},
+            {"node_key": bytes.fromhex(key), **ready},
             lambda: governance.ready_proof(api, url),
         )
         note(f"{name} is a validator from height {done.details.get('first_height')} on")

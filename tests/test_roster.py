@@ -36,7 +36,7 @@ def test_peers_come_and_go_with_the_chain_and_are_told_once() -> None:
     roster.on_committed(HEIGHT, NO_RECEIPTS)
     assert [len(peers) for peers in told] == [5]
     assert told[0][key_of("node4")] == PeerAddress("node4.example", 7000, id_of("node4") * 2)
-    assert network.decide("dismiss_observer", node=key_of("node4")) == "OK"
+    assert network.decide("dismiss_observer", node_key=key_of("node4")) == "OK"
     roster.on_committed(HEIGHT, NO_RECEIPTS)
     assert [len(peers) for peers in told] == [5, 4]
 

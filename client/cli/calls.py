@@ -5,6 +5,7 @@ The fields of an action or query are options named after them; `--help` behind i
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from enum import StrEnum
@@ -15,6 +16,7 @@ import typer
 from client.cli.session import Session, command
 from client.errors import ClientError, NotFound
 from client.interface import (
+    PROPOSAL,
     TICKET,
     Operation,
     arguments_of_json,
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 TIMEOUT_DEFAULT = 15.0
 TIMEOUT_MAX = 3_600.0
+PROPOSAL_BYTES = 16
 FREE_FIELDS = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -167,6 +170,11 @@ def _print_help(session: Session, operation: Operation) -> None:
     print(operation.doc)
     if operation.roles:
         print(f"For: {', '.join(operation.roles)}.")
+    if operation.approvers:
+        print(
+            f"Then another {_either(operation.approvers)} decides: `groat call kernel approve "
+            "--proposal ID`. Left out, --proposal is made at random and printed."
+        )
     rows = fields(operation)
     columns = ["field", "type", "needed", "default", "doc"]
     session.out.table(rows, [one for one in columns if any(row[one] for row in rows)])
@@ -175,11 +183,23 @@ def _print_help(session: Session, operation: Operation) -> None:
 
 def _arguments(session: Session, operation: Operation, args: str | None) -> dict[str, Value]:
     words = list(session.context.args)
+    if operation.approvers and args is None and not _names(words, PROPOSAL):
+        identity = secrets.token_hex(PROPOSAL_BYTES)
+        session.out.note(f"proposal {identity}: for {_either(operation.approvers)} to approve")
+        words += [f"--{PROPOSAL}", identity]
     if args is None:
         return arguments_of_words(operation, words, _lookup(session))
     if words:
         raise Misconfigured("USAGE", f"give --args or single fields, not both: {words[0]}")
     return arguments_of_json(operation, sys.stdin.read() if args == "-" else args)
+
+
+def _names(words: list[str], field: str) -> bool:
+    return any(word == f"--{field}" or word.startswith(f"--{field}=") for word in words)
+
+
+def _either(roles: tuple[str, ...]) -> str:
+    return " or ".join(roles)
 
 
 def _lookup(session: Session) -> Any:

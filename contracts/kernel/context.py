@@ -44,6 +44,11 @@ def day_of(time_ms: int, time_scale: int) -> int:
     return (time_ms + UTC8_MS // time_scale) // max(DAY_MS // time_scale, 1)
 
 
+def scaled(duration_ms: int, time_scale: int) -> int:
+    """A policy duration as it counts where time runs `time_scale` times as fast, at least 1 ms."""
+    return max(duration_ms // time_scale, 1)
+
+
 class Context:
     """One transaction in execution: who, when, and what can be touched."""
 
@@ -51,6 +56,7 @@ class Context:
         "_verify_ticket",
         "action",
         "contract",
+        "contracts",
         "events",
         "height",
         "ledger",
@@ -70,6 +76,7 @@ class Context:
         transaction_id: bytes,
         roles: tuple[str, ...],
         verify_ticket: VerifyTicket,
+        contracts: Mapping[str, Any],
     ) -> None:
         self.state = state
         self.ledger = Ledger(state, block.time_ms)
@@ -82,11 +89,18 @@ class Context:
         self.events: list[Event] = []
         self.contract = ""
         self.action = ""
+        # By name, as `contract.Contract`, which is made of contexts and so not known here.
+        self.contracts = contracts
         self._verify_ticket = verify_ticket
 
     def reject(self, code: str, **details: Any) -> NoReturn:
         """End the transaction: its writes are discarded, the rejection is its receipt."""
         reject(code, **details)
+
+    def need_role(self, roles: tuple[str, ...]) -> None:
+        """Reject with `UNAUTHORIZED` unless the sender has one of `roles`, if there are any."""
+        if roles and not any(role in self.roles for role in roles):
+            reject("UNAUTHORIZED", roles=list(roles))
 
     def emit(self, name: str, data: dict[str, Any], readers: tuple[str, ...]) -> None:
         """Announce something to `readers`; it is published only if the transaction succeeds."""
@@ -94,7 +108,7 @@ class Context:
 
     def scaled(self, duration_ms: int) -> int:
         """A policy duration as it counts on this network, at least 1 ms."""
-        return max(duration_ms // self.time_scale, 1)
+        return scaled(duration_ms, self.time_scale)
 
     def today(self) -> int:
         """The number of the current day in UTC+8, scaled."""
@@ -120,12 +134,17 @@ class Context:
 class View:
     """The state as one viewer may see it. What may not be read looks as if it were not there."""
 
-    __slots__ = ("block", "state", "viewer")
+    __slots__ = ("block", "state", "time_ms", "viewer")
 
     def __init__(self, reader: Reader, block: BlockInfo, viewer: Viewer) -> None:
         self.state = State(reader)
         self.block = block
+        self.time_ms = block.time_ms
         self.viewer = viewer
+
+    def scaled(self, duration_ms: int) -> int:
+        """A policy duration as it counts on this network, at least 1 ms."""
+        return scaled(duration_ms, self.block.time_scale)
 
     def need(self, table: Table[R], key: bytes) -> R:
         """The record, if the viewer may read it; else `NOT_FOUND`."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from contracts.kernel.access import PUBLIC
 from contracts.kernel.context import Context, View
 from contracts.kernel.state import Changes, State, Table
-from contracts.kernel.types import Args
+from contracts.kernel.types import Args, Proposing
 
 Details = dict[str, Any]
 
@@ -20,6 +21,29 @@ class Action:
     args: type[Args]
     run: Callable[[Context, Any], Details]
     roles: tuple[str, ...] = ()
+
+
+def _everybody(_context: Context, _args: Any) -> tuple[str, ...]:
+    return (PUBLIC,)
+
+
+@dataclass(frozen=True, slots=True)
+class Governed:
+    """A change that one person proposes with a reason and another one approves.
+
+    Its name is an action of its contract: calling it proposes. `kernel approve` carries it out,
+    whatever the contract. `check` rejects what cannot be; it runs when the change is proposed and
+    again when it is approved. `apply` makes the change inside the approval's transaction, with
+    `ctx.contract` and `ctx.action` as at the proposal and the approver as `ctx.sender`. `readers`
+    says who may see the proposal.
+    """
+
+    args: type[Proposing]
+    check: Callable[[Context, Any], None]
+    apply: Callable[[Context, Any], Details]
+    proposers: tuple[str, ...]
+    approvers: tuple[str, ...]
+    readers: Callable[[Context, Any], tuple[str, ...]] = _everybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +83,7 @@ def _nothing_to_audit(_: State) -> Audit:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One contract.
+    """One contract. `governed` are the changes that take two persons.
 
     `found` writes its part of the genesis state from its `parameters`. `violations` judges one
     transaction's changes, `audit` the whole state. `clear_allowed` says whether calls may travel
@@ -78,3 +102,9 @@ class Contract:
     audit: Callable[[State], Audit] = _nothing_to_audit
     sealed: bool = False
     clear_allowed: Callable[[State], bool] = _clear_allowed
+    governed: Mapping[str, Governed] = field(default_factory=dict)
+
+    def arguments_of(self, action: str) -> type[Args] | None:
+        """The arguments of an action or of a governed change; None if there is none."""
+        found = self.actions.get(action) or self.governed.get(action)
+        return None if found is None else found.args

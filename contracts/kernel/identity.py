@@ -45,6 +45,12 @@ def roles_of(reader: Reader, public_key: bytes) -> frozenset[str]:
     return frozenset() if raw is None else frozenset(IDENTITIES.decode(raw).roles)
 
 
+def roles_in(state: State, public_key: bytes) -> tuple[str, ...]:
+    """The same inside a transaction."""
+    identity = state.get(IDENTITIES, public_key)
+    return () if identity is None else identity.roles
+
+
 def may_enrol(enroller_roles: tuple[str, ...], roles: tuple[str, ...]) -> bool:
     """Whether someone with `enroller_roles` may give `roles` to a new key."""
     if ADMINISTRATOR in enroller_roles:

@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from contracts.kernel.contract import Contract, Query
+from contracts.kernel.contract import Contract, Governed, Query
 from contracts.kernel.state import Table
 from contracts.kernel.types import FINAL_ERRORS, GENERAL_ERRORS, Args
 
@@ -35,7 +35,8 @@ def _contract(contract: Contract) -> Schema:
                 "ticket": "ticket" in action.args.model_fields,
             }
             for name, action in contract.actions.items()
-        },
+        }
+        | {name: _governed(contract, one) for name, one in contract.governed.items()},
         "queries": {
             name: {"doc": _doc(query.run), "args": _arguments(query.args), **_rests_on(query)}
             for name, query in contract.queries.items()
@@ -43,6 +44,18 @@ def _contract(contract: Contract) -> Schema:
         "tables": {table.name.partition("/")[2]: _table(table) for table in contract.tables},
         "errors": [*GENERAL_ERRORS, *contract.errors, *FINAL_ERRORS],
         "events": list(contract.events),
+    }
+
+
+def _governed(contract: Contract, governed: Governed) -> Schema:
+    """A governed change as the action that proposes it; `approvers` are the others' roles."""
+    return {
+        "doc": f"Propose: {_doc(governed.apply)}",
+        "args": _arguments(governed.args),
+        "roles": list(governed.proposers),
+        "approvers": list(governed.approvers),
+        "sealed": contract.sealed,
+        "ticket": False,
     }
 
 

@@ -8,7 +8,6 @@ from pydantic import Field, WithJsonSchema
 
 from contracts.kernel.context import View
 from contracts.kernel.contract import Audit, Details, Query
-from contracts.kernel.governance import PROPOSALS, Proposal
 from contracts.kernel.identity import IDENTITIES
 from contracts.kernel.ledger import (
     ACCOUNTS,
@@ -20,6 +19,7 @@ from contracts.kernel.ledger import (
     account_violations,
 )
 from contracts.kernel.membership import NODES, deciding, newest_validators
+from contracts.kernel.proposals import PROPOSALS, Proposal
 from contracts.kernel.state import State
 from contracts.kernel.types import PAGE_DEFAULT, PAGE_MAX, Args, Code, Id16, Limit, PublicKey
 
@@ -143,31 +143,31 @@ def nodes(view: View, args: NodesQuery) -> Details:
 
 
 def proposal(view: View, args: ProposalQuery) -> Details:
-    """What was proposed, by whom and why, and who approved it."""
-    return _proposal_view(args.proposal, view.need(PROPOSALS, args.proposal))
+    """What was proposed, by whom and why, and who decided it."""
+    return _proposal_view(view, args.proposal, view.need(PROPOSALS, args.proposal))
 
 
 def proposals(view: View, args: ProposalsQuery) -> Details:
     """All proposals, in the order of their ids."""
     page = view.page(PROPOSALS, b"", args.cursor, args.limit)
     return {
-        "items": [_proposal_view(key, found) for key, found in page],
+        "items": [_proposal_view(view, key, found) for key, found in page],
         "next": page[-1][0] if len(page) == args.limit else None,
     }
 
 
-def _proposal_view(key: bytes, found: Proposal) -> Details:
+def _proposal_view(view: View, key: bytes, found: Proposal) -> Details:
     return {
         "proposal": key,
+        "contract": found.contract,
         "kind": found.kind,
-        "node": found.node,
-        "replaced": found.replaced,
-        "name": found.name,
-        "address": found.address,
+        "args": found.arguments(),
         "reason": found.reason,
         "proposer": found.proposer,
-        "state": found.state,
-        "approver": found.approver,
+        "proposed_ms": found.proposed_ms,
+        "state": found.state_at(view.block.time_ms),
+        "decided_by": found.decided_by,
+        "refusal": found.refusal,
         "expires_ms": found.expires_ms,
     }
 

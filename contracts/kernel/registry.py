@@ -13,14 +13,8 @@ import msgspec
 
 from contracts.kernel.access import Viewer, may_read
 from contracts.kernel.actions import ACTIONS
-from contracts.kernel.contract import Action, Audit, Contract, Query
-from contracts.kernel.governance import ACTIONS as GOVERNANCE
-from contracts.kernel.governance import (
-    GOVERNANCE_ERRORS,
-    GOVERNANCE_EVENTS,
-    PROPOSALS,
-    READY,
-)
+from contracts.kernel.contract import Action, Audit, Contract, Governed, Query
+from contracts.kernel.governance import GOVERNANCE_ERRORS, GOVERNED, READY
 from contracts.kernel.identity import IDENTITIES, roles_of
 from contracts.kernel.interface import interface
 from contracts.kernel.ledger import (
@@ -42,6 +36,8 @@ from contracts.kernel.membership import (
     nodes_of,
     validators_at,
 )
+from contracts.kernel.proposals import ACTIONS as DECISIONS
+from contracts.kernel.proposals import PROPOSAL_EVENTS, PROPOSALS
 from contracts.kernel.queries import QUERIES
 from contracts.kernel.queries import audit as kernel_audit
 from contracts.kernel.runtime import (
@@ -64,6 +60,7 @@ __all__ = [
     "Audit",
     "Contract",
     "GenesisParameters",
+    "Governed",
     "Node",
     "PreparedCall",
     "Query",
@@ -91,7 +88,8 @@ __all__ = [
 
 KERNEL = Contract(
     name="kernel",
-    actions={**ACTIONS, **GOVERNANCE},
+    actions={**ACTIONS, **DECISIONS},
+    governed=GOVERNED,
     queries=QUERIES,
     tables=(
         ACCOUNTS,
@@ -105,7 +103,7 @@ KERNEL = Contract(
         VALIDATORS,
     ),
     errors=GOVERNANCE_ERRORS,
-    events=("Enrolled", *GOVERNANCE_EVENTS),
+    events=("Enrolled", *PROPOSAL_EVENTS),
     violations=ledger_violations,
     audit=kernel_audit,
 )
@@ -118,9 +116,10 @@ def validate(
     known = contracts.get(contract)
     if known is None:
         raise Rejected("NOT_FOUND", what="contract")
-    if action not in known.actions:
+    model = known.arguments_of(action)
+    if model is None:
         raise Rejected("NOT_FOUND", what="action")
-    return parse_arguments(known.actions[action].args, args)
+    return parse_arguments(model, args)
 
 
 def is_private(contracts: Mapping[str, Contract], table: str) -> bool:

@@ -17,8 +17,9 @@ from contracts.kernel.contract import Audit, Contract, Details
 from contracts.kernel.identity import IDENTITIES, Identity
 from contracts.kernel.ledger import ASSETS, Asset
 from contracts.kernel.membership import Node, found_validators
+from contracts.kernel.proposals import propose
 from contracts.kernel.state import Overlay, Reader, State
-from contracts.kernel.types import Args, InvariantViolation, Rejected
+from contracts.kernel.types import InvariantViolation, Rejected
 from contracts.kernel.validation import parse_arguments
 
 OK = "OK"
@@ -78,7 +79,7 @@ def execute(
     """
     state = State(overlay)
     try:
-        context = _admit(state, block, sender, transaction_id, verify_ticket)
+        context = _admit(contracts, state, block, sender, transaction_id, verify_ticket)
         details, announced = _run_calls(contracts, context, calls)
     except Rejected as rejected:
         return Result(rejected.code, rejected.details, (), (sender.hex(),))
@@ -162,6 +163,7 @@ class _Nothing:
 
 
 def _admit(
+    contracts: Mapping[str, Contract],
     state: State,
     block: BlockInfo,
     sender: bytes,
@@ -171,7 +173,8 @@ def _admit(
     identity = state.get(IDENTITIES, sender)
     if identity is None:
         raise Rejected("UNAUTHORIZED", why="the sender is not registered")
-    return Context(state, block, sender, transaction_id, identity.roles, verify_ticket)
+    roles = identity.roles
+    return Context(state, block, sender, transaction_id, roles, verify_ticket, contracts)
 
 
 def _run_calls(
@@ -200,9 +203,11 @@ def _run_calls(
 def _run_call(contract: Contract, context: Context, call: PreparedCall) -> Details:
     if not call.sealed and contract.sealed and not contract.clear_allowed(context.state):
         raise Rejected("BAD_ENVELOPE", why="calls of this contract must be sealed")
-    action = contract.actions[call.action]
     context.contract, context.action = call.contract, call.action
-    if action.roles and not any(role in context.roles for role in action.roles):
-        raise Rejected("UNAUTHORIZED", roles=list(action.roles))
-    args: Args = call.args
-    return action.run(context, args)
+    action = contract.actions.get(call.action)
+    if action is None:
+        governed = contract.governed[call.action]
+        context.need_role(governed.proposers)
+        return propose(context, governed, call.args)
+    context.need_role(action.roles)
+    return action.run(context, call.args)

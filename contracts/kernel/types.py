@@ -127,3 +127,10 @@ class OptionalTicketArgs(Args):
 
     ticket_until: TimeMs | None = None
     ticket: Signature | None = None
+
+
+class Proposing(Args):
+    """Arguments of a change that another person must approve: the proposer's id and reason."""
+
+    proposal: Id16
+    reason: Reason

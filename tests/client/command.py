@@ -13,7 +13,7 @@ from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import interface
 from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.keystore import SCRYPT_N_DEV, encrypt_key, write_private_file
-from tests.http.support import BANK, HOLDER, genesis
+from tests.http.support import ADMIN, BANK, DEPUTY, HOLDER, genesis
 from tests.protocol.support import MEMBERS, key
 
 PASSWORD = b"a password of this test"
@@ -75,5 +75,11 @@ def write_network(folder: Path, founded: Genesis, urls: Sequence[str]) -> None:
 @cache
 def _key_files() -> list[tuple[str, str]]:
     """Name and content of each key file; stretching the password for each test would take long."""
-    owners = (("bank", BANK), ("holder", HOLDER), ("nobody", key(77)))
+    owners = (
+        ("bank", BANK),
+        ("holder", HOLDER),
+        ("admin", ADMIN),
+        ("deputy", DEPUTY),
+        ("nobody", key(77)),
+    )
     return [(name, encrypt_key(owner, name, PASSWORD, SCRYPT_N_DEV)) for name, owner in owners]

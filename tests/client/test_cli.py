@@ -121,7 +121,14 @@ def test_the_life_of_a_key(net: Path, groat: Groat, tmp_path: Path) -> None:
     shown = groat("key", "show", "carol", "-o", "json").json
     assert shown["public_key"] == made.json["public_key"]
     listed = groat("key", "list", "-o", "jsonl").out.splitlines()
-    assert [json.loads(line)["name"] for line in listed] == ["bank", "carol", "holder", "nobody"]
+    assert [json.loads(line)["name"] for line in listed] == [
+        "admin",
+        "bank",
+        "carol",
+        "deputy",
+        "holder",
+        "nobody",
+    ]
 
     pem = tmp_path / "carol.pem"
     assert groat("key", "export", "carol", "--pem", str(pem)).code == 0
@@ -226,6 +233,15 @@ def test_help_of_an_action_lists_its_fields(net: Path, groat: Groat) -> None:
     for word in ("--card", "--amt", "--seq", "--ticket", "16 bytes in hex"):
         assert word in result.out
     assert "statement" in groat("query", "--help").out
+
+
+def test_help_of_what_takes_two_persons_says_so(net: Path, groat: Groat) -> None:
+    result = groat("call", "kernel", "dismiss_observer", "--help")
+    assert result.code == 0
+    assert "Propose: " in result.out
+    assert "another administrator decides: `groat call kernel approve" in result.out
+    for word in ("--proposal", "--reason", "--node"):
+        assert word in result.out
 
 
 def test_a_ticket_is_arguments_for_a_call(net: Path, groat: Groat) -> None:

@@ -146,6 +146,24 @@ def test_the_merchant_sends_what_the_holder_consented_to(live: LiveNode, groat: 
     assert joined.code == 0
 
 
+def test_two_persons_change_the_network(live: LiveNode, groat: Groat) -> None:
+    node = ("--node_key", "02" + "ab" * 32, "--name", "watcher", "--address", "watcher:7000")
+    words = (*node, "--tls_fingerprint", "cd" * 32, "--wrap", "00", "--reason", "a watcher")
+    proposed = groat("call", "kernel", "admit_observer", *words, "--key", "admin", "-o", "json")
+    assert proposed.code == 0, proposed
+    (note,) = [line for line in proposed.err.splitlines() if line.startswith("proposal ")]
+    assert note.endswith("for administrator to approve")
+    decide = ("call", "kernel", "approve", "--proposal", note.split()[1].rstrip(":"), "-o", "json")
+    shown = groat("query", "kernel", "proposals", "-o", "json").json["result"]["items"]
+    assert [(one["kind"], one["state"]) for one in shown] == [("admit_observer", "OPEN")]
+    alone = groat(*decide, "--key", "admin")
+    assert (alone.code, _code(alone.err)) == (3, "UNAUTHORIZED")
+    assert groat(*decide, "--key", "deputy").code == 0
+    shown = groat("query", "kernel", "proposals", "-o", "json").json["result"]["items"]
+    assert shown[0]["state"] == "EXECUTED"
+    assert shown[0]["args"]["name"] == "watcher"
+
+
 def test_queries_need_the_right_key_and_can_be_verified(live: LiveNode, groat: Groat) -> None:
     card = ("query", "prepaid", "card", *CARD_WORDS, "-o", "json")
     assert groat(*card).code == 3

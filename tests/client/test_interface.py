@@ -136,3 +136,11 @@ def test_a_record_of_another_shape_is_refused() -> None:
     with pytest.raises(Refused) as error:
         read_record(INTERFACE, "prepaid", "secrets", encode([]))
     assert error.value.code == "NOT_FOUND"
+
+
+def test_no_field_has_the_name_of_an_option_of_the_command() -> None:
+    taken = {"args", "clear", "debug", "dir", "help", "key", "node", "output", "seal"}
+    taken |= {"ticket-from", "timeout", "verify", "wait"}
+    for content in INTERFACE.values():
+        for one in (*content["actions"].values(), *content["queries"].values()):
+            assert not taken & set(one["args"].get("properties", {})), one["doc"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from contracts.kernel import registry
-from contracts.kernel.governance import PROPOSAL_TTL_MS
 from contracts.kernel.membership import NODES_MAX, STATE_ROOTS_KEPT, VALIDATORS_MAX
+from contracts.kernel.proposals import PROPOSAL_TTL_MS
 from node.protocol.validators import VALIDATORS_MAX as VALIDATORS_MAX_OF_PROTOCOL
 from tests.contracts.world import World, id_of, key_of, root_of, signature_of
 
@@ -42,7 +42,7 @@ class Network(World):
     def admission(self, name: str) -> dict[str, Any]:
         """The arguments of admitting a node."""
         return {
-            "node": key_of(name),
+            "node_key": key_of(name),
             "name": name,
             "address": f"{name}.example:7000",
             "tls_fingerprint": id_of(name) * 2,
@@ -67,11 +67,11 @@ class Network(World):
 
     def add(self, name: str) -> str:
         """Propose and approve that an observer validates."""
-        return self.decide("add_validator", node=key_of(name), **self.ready(name))
+        return self.decide("add_validator", node_key=key_of(name), **self.ready(name))
 
     def remove(self, name: str) -> str:
         """Propose and approve that a validator goes."""
-        return self.decide("remove_validator", node=key_of(name))
+        return self.decide("remove_validator", node_key=key_of(name))
 
     def members(self, height: int | None = None) -> list[str]:
         """The names of those who decide `height`, by default the next."""
@@ -101,7 +101,9 @@ def network() -> Network:
 def test_an_observer_becomes_a_validator_two_heights_later(network: Network) -> None:
     network.admit("node4")
     assert "node4" not in network.members()
-    assert network.propose("add_validator", node=key_of("node4"), **network.ready("node4")) == "OK"
+    assert (
+        network.propose("add_validator", node_key=key_of("node4"), **network.ready("node4")) == "OK"
+    )
     assert network.approve() == "OK"
     height = network.height
     assert network.last.details == {"first_height": height + 2, "validators": 5}
@@ -119,7 +121,7 @@ def test_a_validator_is_removed_and_stays_connected_until_it_is_dismissed(
     network.pass_blocks(2)
     assert network.remove("node1") == "OK"
     height = network.height
-    assert network.decide("dismiss_observer", node=key_of("node1")) == "OK"
+    assert network.decide("dismiss_observer", node_key=key_of("node1")) == "OK"
     assert network.members(height + 1) == ["node0", "node1", "node2", "node3", "node4"]
     assert network.members(height + 2) == ["node0", "node2", "node3", "node4"]
     listed = [node.name for node in registry.nodes_of(network.memory)]
@@ -129,7 +131,7 @@ def test_a_validator_is_removed_and_stays_connected_until_it_is_dismissed(
 
 def test_a_member_is_replaced_in_its_place(network: Network) -> None:
     network.admit("node4")
-    args = {"node": key_of("node4"), "replaced": key_of("node1"), **network.ready("node4")}
+    args = {"node_key": key_of("node4"), "replaced": key_of("node1"), **network.ready("node4")}
     assert network.decide("replace_validator", **args) == "OK"
     network.pass_blocks(1)
     assert network.members() == ["node0", "node4", "node2", "node3"]
@@ -155,7 +157,7 @@ def test_every_set_is_remembered_by_its_height(network: Network) -> None:
 def test_proposals_and_nodes_are_public() -> None:
     network = Network(validators=5)
     network.admit("node5")
-    network.propose("remove_validator", node=key_of("node1"), reason="it moved")
+    network.propose("remove_validator", node_key=key_of("node1"), reason="it moved")
     shown = network.ask(None, "proposal", contract="kernel", proposal=id_of("proposal 2"))
     assert (shown["kind"], shown["reason"], shown["state"]) == (
         "remove_validator",
@@ -181,18 +183,18 @@ def test_proposals_and_nodes_are_public() -> None:
 
 @pytest.mark.parametrize("sender", ["bank", "regulator", "operator"])
 def test_only_administrators_propose_and_approve(network: Network, sender: str) -> None:
-    assert network.propose("remove_validator", sender=sender, node=key_of("node1")) == (
+    assert network.propose("remove_validator", sender=sender, node_key=key_of("node1")) == (
         "UNAUTHORIZED"
     )
     network.admit("node4")
-    network.propose("add_validator", node=key_of("node4"), **network.ready("node4"))
+    network.propose("add_validator", node_key=key_of("node4"), **network.ready("node4"))
     assert network.approve(sender=sender) == "UNAUTHORIZED"
 
 
 def test_the_proposer_may_not_approve(network: Network) -> None:
     network.propose("admit_observer", **network.admission("node4"))
     assert network.approve(sender=CHAIR) == "UNAUTHORIZED"
-    assert network.why == "another administrator must approve"
+    assert network.why == "another person must decide"
     assert network.approve() == "OK"
 
 
@@ -230,9 +232,9 @@ def test_approving_again_is_a_replay(network: Network) -> None:
 def test_what_is_not_there_is_not_found(network: Network) -> None:
     assert network.approve(proposal=9) == "NOT_FOUND"
     ready = network.ready("node9")
-    assert network.propose("add_validator", node=key_of("node9"), **ready) == "NOT_FOUND"
-    assert network.propose("remove_validator", node=key_of("node9")) == "NOT_FOUND"
-    assert network.propose("dismiss_observer", node=key_of("node9")) == "NOT_FOUND"
+    assert network.propose("add_validator", node_key=key_of("node9"), **ready) == "NOT_FOUND"
+    assert network.propose("remove_validator", node_key=key_of("node9")) == "NOT_FOUND"
+    assert network.propose("dismiss_observer", node_key=key_of("node9")) == "NOT_FOUND"
 
 
 def test_a_proposal_lapses(network: Network) -> None:
@@ -246,7 +248,7 @@ def test_a_proposal_lapses(network: Network) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("node", key_of("node1")),
+        ("node_key", key_of("node1")),
         ("name", "node1"),
         ("address", "node1:1"),
         ("tls_fingerprint", id_of("node1") * 2),
@@ -261,17 +263,17 @@ def test_no_two_nodes_share_anything(network: Network, field: str, value: Any) -
 def test_states_that_do_not_fit(network: Network) -> None:
     network.admit("node4")
     ready = network.ready("node1")
-    assert network.propose("add_validator", node=key_of("node1"), **ready) == "BAD_STATE"
-    assert network.propose("remove_validator", node=key_of("node4")) == "BAD_STATE"
-    assert network.propose("dismiss_observer", node=key_of("node1")) == "BAD_STATE"
-    swap = {"node": key_of("node4"), "replaced": key_of("node4"), **network.ready("node4")}
+    assert network.propose("add_validator", node_key=key_of("node1"), **ready) == "BAD_STATE"
+    assert network.propose("remove_validator", node_key=key_of("node4")) == "BAD_STATE"
+    assert network.propose("dismiss_observer", node_key=key_of("node1")) == "BAD_STATE"
+    swap = {"node_key": key_of("node4"), "replaced": key_of("node4"), **network.ready("node4")}
     assert network.propose("replace_validator", **swap) == "BAD_STATE"
 
 
 def test_one_change_at_a_time() -> None:
     network = Network(validators=7)
     for name in ("node1", "node2"):
-        assert network.propose("remove_validator", node=key_of(name)) == "OK"
+        assert network.propose("remove_validator", node_key=key_of(name)) == "OK"
     assert network.approve(proposal=1) == "OK"
     network.height -= 1  # the second approval is in the same block
     assert network.approve(proposal=2) == "BAD_STATE"
@@ -286,9 +288,9 @@ def test_it_is_checked_against_the_set_that_is_coming(network: Network) -> None:
     network.admit("node4")
     network.add("node4")
     again = network.ready("node4")
-    assert network.propose("add_validator", node=key_of("node4"), **again) == "BAD_STATE"
+    assert network.propose("add_validator", node_key=key_of("node4"), **again) == "BAD_STATE"
     network.pass_blocks(2)
-    assert network.propose("remove_validator", node=key_of("node0")) == "OK"
+    assert network.propose("remove_validator", node_key=key_of("node0")) == "OK"
     assert network.remove("node1") == "OK"
     network.pass_blocks(2)
     assert network.approve(proposal=network.proposals - 1) == "QUORUM_LOW"
@@ -300,8 +302,8 @@ def test_a_leaving_validator_is_not_dismissed_while_it_decides(network: Network)
     network.pass_blocks(2)
     assert network.remove("node1") == "OK"
     network.height -= 1  # in the same block as the approval
-    assert network.propose("dismiss_observer", node=key_of("node1")) == "BAD_STATE"
-    assert network.propose("dismiss_observer", node=key_of("node1")) == "OK"
+    assert network.propose("dismiss_observer", node_key=key_of("node1")) == "BAD_STATE"
+    assert network.propose("dismiss_observer", node_key=key_of("node1")) == "OK"
 
 
 @pytest.mark.parametrize(("more_than", "codes"), [(2, ["OK", "QUORUM_LOW"]), (4, ["QUORUM_LOW"])])
@@ -310,7 +312,7 @@ def test_the_quorum_is_never_lost(more_than: int, codes: list[str]) -> None:
     for index, code in enumerate(codes):
         assert network.remove(f"node{index}") == code
         network.pass_blocks(2)
-    assert network.propose("remove_validator", node=key_of("node4")) == "QUORUM_LOW"
+    assert network.propose("remove_validator", node_key=key_of("node4")) == "QUORUM_LOW"
     assert network.why
 
 
@@ -322,7 +324,7 @@ def test_small_networks_may_grow() -> None:
         network.pass_blocks(2)
     assert network.remove("node0") == "QUORUM_LOW"
     network.admit("node3")
-    swap = {"node": key_of("node3"), "replaced": key_of("node0"), **network.ready("node3")}
+    swap = {"node_key": key_of("node3"), "replaced": key_of("node0"), **network.ready("node3")}
     assert network.decide("replace_validator", **swap) == "OK"
 
 
@@ -344,7 +346,7 @@ def test_a_node_must_show_a_recent_state_of_its_own(network: Network) -> None:
     node = key_of("node4")
 
     def code(**ready: Any) -> str:
-        return network.propose("add_validator", node=node, **ready)
+        return network.propose("add_validator", node_key=node, **ready)
 
     assert code(**network.ready("node3")) == "NOT_READY"
     assert network.why == "the node's signature does not match"
@@ -355,17 +357,19 @@ def test_a_node_must_show_a_recent_state_of_its_own(network: Network) -> None:
     assert code(**network.ready("node4", height=network.height + 1 - STATE_ROOTS_KEPT)) == (
         "NOT_READY"
     )
-    assert network.why == f"not one of the last {STATE_ROOTS_KEPT} heights"
+    assert network.why == f"not one of the last {STATE_ROOTS_KEPT} heights; sign anew"
     oldest = network.height + 2 - STATE_ROOTS_KEPT
     assert code(**network.ready("node4", height=oldest)) == "OK"
 
 
 def test_an_old_signature_is_renewed_with_the_approval(network: Network) -> None:
     network.admit("node4")
-    assert network.propose("add_validator", node=key_of("node4"), **network.ready("node4")) == "OK"
+    assert (
+        network.propose("add_validator", node_key=key_of("node4"), **network.ready("node4")) == "OK"
+    )
     network.pass_blocks(STATE_ROOTS_KEPT)
     assert network.approve() == "NOT_READY"
-    assert network.why == "its signature is too old; give a newer one"
+    assert network.why == f"not one of the last {STATE_ROOTS_KEPT} heights; sign anew"
     assert network.approve(**network.ready("node3")) == "NOT_READY"
     partial = network.ready("node4")
     del partial["ready_root"]

@@ -15,6 +15,7 @@ import msgspec
 from contracts.catalog import CONTRACTS
 from contracts.kernel import registry
 from contracts.kernel.context import BlockInfo
+from contracts.kernel.contract import Contract
 from contracts.kernel.registry import GenesisParameters, Result, Viewer
 from contracts.kernel.state import Overlay
 
@@ -97,7 +98,9 @@ class World:
         time_scale: int = 1,
         validators: int = 4,
         more_than: int = 2,
+        contracts: Mapping[str, Contract] = CONTRACTS,
     ) -> None:
+        self.contracts = contracts
         staff = ("bank", "regulator", "merchant", "bookkeeper", "administrator", "operator")
         nodes = [f"node{index}" for index in range(validators)]
         self.time_ms = START_MS
@@ -108,7 +111,7 @@ class World:
         parameters = {"allow_clear": allow_clear, "classes": classes or CLASSES}
         self.memory.apply(
             registry.genesis_writes(
-                CONTRACTS,
+                self.contracts,
                 GenesisParameters(
                     validators=tuple(key_of(name) for name in nodes),
                     confirmations_more_than=more_than,
@@ -116,10 +119,9 @@ class World:
                         *((name, key_of(name), (name,)) for name in staff),
                         ("other bank", key_of("other bank"), ("bank",)),
                         ("other merchant", key_of("other merchant"), ("merchant",)),
-                        (
-                            "second administrator",
-                            key_of("second administrator"),
-                            ("administrator",),
+                        *(
+                            (f"second {role}", key_of(f"second {role}"), (role,))
+                            for role in ("administrator", "operator", "regulator")
                         ),
                     ),
                     assets=(("CNY", 2), ("USD", 2)),
@@ -147,7 +149,10 @@ class World:
         try:
             prepared = [
                 Prepared(
-                    contract, action, registry.validate(CONTRACTS, contract, action, args), sealed
+                    contract,
+                    action,
+                    registry.validate(self.contracts, contract, action, args),
+                    sealed,
                 )
                 for action, args in calls
             ]
@@ -162,7 +167,7 @@ class World:
         block = BlockInfo(self.height, self.time_ms, self.time_scale)
         transaction_id = hashlib.sha256(self.height.to_bytes(8, "big")).digest()
         self.last = registry.execute(
-            CONTRACTS, overlay, block, key_of(sender), transaction_id, prepared, _verify
+            self.contracts, overlay, block, key_of(sender), transaction_id, prepared, _verify
         )
         assert (self.last.code == "OK") or len(overlay.writes) == before
         self.memory.apply(overlay.writes)
@@ -187,12 +192,12 @@ class World:
         roles = frozenset() if key is None else registry.roles_of(self.memory, key)
         block = BlockInfo(self.height, self.time_ms, self.time_scale)
         return registry.query(
-            CONTRACTS, self.memory, block, Viewer(key, roles), contract, query, args
+            self.contracts, self.memory, block, Viewer(key, roles), contract, query, args
         )
 
     def violations(self) -> list[str]:
         """Everything that the audit of the whole state finds wrong."""
-        audits = registry.audit(CONTRACTS, self.memory)
+        audits = registry.audit(self.contracts, self.memory)
         return [text for audit in audits.values() for text in audit.violations]
 
     def open_shop(self, class_: str = "named", merchant: str = "gym") -> bytes:

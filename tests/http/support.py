@@ -40,7 +40,7 @@ from node.state.store import Store
 from tests.protocol.support import EPOCH_SECRET, MEMBERS, genesis_content, key
 
 BANK, REGULATOR, MERCHANT = key(30), key(31), key(32)
-HOLDER, OTHER, STRANGER, ADMIN = key(33), key(34), key(35), key(36)
+HOLDER, OTHER, STRANGER, ADMIN, DEPUTY = key(33), key(34), key(35), key(36), key(37)
 SHOP, CARD = b"S" * 16, b"C" * 16
 BLOCK_MS = 1_000
 LIFETIME_MS = 300_000
@@ -58,6 +58,7 @@ def genesis() -> Genesis:
         "holder": (HOLDER, ["holder"]),
         "other": (OTHER, ["holder"]),
         "admin": (ADMIN, ["administrator"]),
+        "deputy": (DEPUTY, ["administrator"]),
     }
     content = genesis_content()
     content["identities"] = [

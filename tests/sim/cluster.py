@@ -164,7 +164,7 @@ class Cluster:
         name = f"node{number}"
         receipt = self.decide(
             "admit_observer",
-            node=key_of(name).public_key,
+            node_key=key_of(name).public_key,
             name=name,
             address=f"{name}:1",
             tls_fingerprint=bytes([number]) * 32,
@@ -194,13 +194,13 @@ class Cluster:
         """Make an observer a validator; the first height that it decides."""
         self.caught_up(number)
         node = key_of(f"node{number}").public_key
-        receipt = self.decide("add_validator", node=node, **self.ready(number))
+        receipt = self.decide("add_validator", node_key=node, **self.ready(number))
         assert receipt.ok, receipt
         return int(receipt.details["first_height"])
 
     def remove(self, number: int) -> int:
         """Remove a validator; the first height that it does not decide."""
-        receipt = self.decide("remove_validator", node=key_of(f"node{number}").public_key)
+        receipt = self.decide("remove_validator", node_key=key_of(f"node{number}").public_key)
         assert receipt.ok, receipt
         return int(receipt.details["first_height"])
 

@@ -105,7 +105,7 @@ def test_a_node_is_replaced_by_another(cluster: Cluster) -> None:
     cluster.nodes[1].crash()
     keys = [node.public_key for node in cluster.nodes]
     receipt = cluster.decide(
-        "replace_validator", node=keys[4], replaced=keys[1], **cluster.ready(4)
+        "replace_validator", node_key=keys[4], replaced=keys[1], **cluster.ready(4)
     )
     cluster.reach(int(receipt.details["first_height"]))
     assert cluster.members() == [0, 4, 2, 3]
