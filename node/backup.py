@@ -106,8 +106,8 @@ def newest_snapshot(folder: Path) -> Path | None:
 def trust_of(settings: NodeSettings) -> Trust:
     """What a node of this network holds a snapshot against."""
     genesis, salts = settings.genesis, Salts(settings.secret.privacy_key)
-    sets = (genesis.validator_set,)
-    return Trust(genesis.chain, genesis.tree_depth, sets, salt_source(salts), salts.of_receipt)
+    founders = genesis.validator_set
+    return Trust(genesis.chain, genesis.tree_depth, founders, salt_source(salts), salts.of_receipt)
 
 
 def _report() -> Progress:

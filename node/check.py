@@ -13,10 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import Rejected, is_private, next_validators
+from contracts.kernel.registry import Rejected, is_private
 from node.bodies import vote_entry_codec
 from node.clock import now_ms
 from node.consensus.recovery import read_records
@@ -24,12 +22,11 @@ from node.execution import Salts
 from node.folder import NodeSettings, load_node
 from node.protocol.errors import GroatError, StoreFailure
 from node.protocol.genesis import Genesis
-from node.protocol.validators import ValidatorSet
 from node.state import inspection
-from node.state.inspection import Finding, Inspection
+from node.state.findings import Finding
+from node.state.inspection import Inspection
 from node.state.keyvalue import KeyValue
 from node.state.level import open_level
-from node.state.store import Store
 from node.state.vote_log import VoteLog, open_vote_database
 
 EXIT_DAMAGED = 1
@@ -76,18 +73,14 @@ def inspect(
 ) -> list[Finding]:
     """The findings about an open state database."""
     salts = Salts(privacy_key)
-    whole = Inspection(
+    return Inspection(
         genesis.chain,
         genesis.tree_depth,
         genesis.validator_set,
         database.snapshot(),
         inspection.Salts(salt_source(salts), salts.of_receipt),
         progress,
-    )
-    current = _current_set(genesis, database)
-    if current is not None:
-        whole.know(current)
-    return whole.run()
+    ).run()
 
 
 def salt_source(salts: Salts) -> Callable[[str, bytes, bytes], bytes]:
@@ -100,15 +93,6 @@ def salt_source(salts: Salts) -> Callable[[str, bytes, bytes], bytes]:
             raise LookupError(table) from unknown
 
     return salt_of
-
-
-def _current_set(genesis: Genesis, database: KeyValue) -> ValidatorSet | None:
-    try:
-        store = Store(database, genesis.tree_depth, genesis.hash)
-        return ValidatorSet(*next_validators(store, store.head.height + 1))
-    # The record may be missing or hold anything; the inspection will say what is wrong.
-    except (StoreFailure, AssertionError, msgspec.MsgspecError):
-        return None
 
 
 def check_votes(settings: NodeSettings) -> Finding:

@@ -284,8 +284,10 @@ class Engine:
     def _write(self, block: CertifiedBlock, result: BlockResult) -> None:
         if self._writing is not None:
             return
+        following = result.next_validators
+        new_validators = None if following == self._validators else following
         batch = self._store.block_batch(
-            block, block.certificate.block_id, result.receipts, result.writes, result.delta
+            block, result.receipts, result.writes, result.delta, new_validators
         )
         self._writing = (block, result)
         self._emit(io.WriteBlock(block.header.height, batch))

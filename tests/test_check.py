@@ -12,7 +12,7 @@ import pytest
 from node.check import Reporter, inspect
 from node.protocol.block import CertifiedBlock, CommitSeal, block_codec, receipts_codec
 from node.protocol.encoding import encode
-from node.state.inspection import FAULTS_SHOWN_MAX, Finding
+from node.state.findings import FAULTS_SHOWN_MAX, Finding
 from node.state.keyvalue import KeyValue, MemoryKeyValue, Put
 from node.state.layout import head_codec, history_prefix, number, table_prefix
 from node.state.level import open_level
@@ -22,6 +22,7 @@ CHECKS = [
     "origin",
     "oldest",
     "head",
+    "validators",
     "chain",
     "receipts",
     "index",
@@ -161,7 +162,7 @@ def test_a_database_at_height_0_is_sound() -> None:
         (remove(b"mgenesis"), "origin", "the origin is missing"),
         (put(b"mgenesis", b"\x01"), "origin", "the origin cannot be read"),
         (put(b"mgenesis", encode([9, bytes(32), 2])), "origin", "layout 9"),
-        (put(b"mgenesis", encode([1, bytes(32), 2])), "origin", "network of genesis 0000"),
+        (put(b"mgenesis", encode([2, bytes(32), 2])), "origin", "network of genesis 0000"),
         (remove(b"mhead"), "head", "the head is missing"),
         (put(b"mhead", b"torn"), "head", "the head cannot be read"),
         (_moved_head, "head", "it is not the id of block 6"),

@@ -112,25 +112,26 @@ async def _safe_height(session: Session, restored: str) -> int:
     has its parent. Two heights more than it says are therefore the most that can have been voted
     on.
     """
-    validators = session.folder.genesis.validator_set
-    needed = validators.size - validators.quorum + validators.faulty_max + 1
-    heights = []
+    heads: dict[str, int] = {}
     async with session.api() as api:
         for endpoint in session.folder.endpoints:
             if endpoint.name == restored:
                 continue
             try:
                 head = await api.verified.header("latest", endpoint.http_url)
-                heights.append(head.height)
+                heads[endpoint.public_key] = head.height
             except NotFound:
-                heights.append(0)
+                heads[endpoint.public_key] = 0
             except Unreachable:
                 continue
+        validators = api.light.validators_at(api.light.head.height + 1)
+    heights = [heads[key.hex()] for key in validators.members if key.hex() in heads]
+    needed = validators.size - validators.quorum + validators.faulty_max + 1
     if len(heights) < min(needed, validators.size - 1):
         raise NoQuorum(
             "NO_QUORUM",
-            f"{len(heights)} other nodes answer, {needed} must, to know what this one may have "
-            "signed; start them, or --all-restored if none has anything newer than this backup",
+            f"{len(heights)} other validators answer, {needed} must, to know what this one may "
+            "have signed; start them, or --all-restored if none has anything newer than this",
         )
     return max(heights) + VOTES_AHEAD_MAX + 1
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from node.protocol.block import (
     CertifiedBlock,
@@ -24,8 +24,9 @@ from node.protocol.block import (
     receipts_codec,
 )
 from node.protocol.domain import Chain
-from node.protocol.encoding import Codec, encode, sha256
+from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Refused, StoreFailure
+from node.protocol.history import SetHistory, handover_codec
 from node.protocol.keys import SIGNATURE_BYTES
 from node.protocol.proofs import (
     ENTRY_BYTES,
@@ -36,6 +37,7 @@ from node.protocol.proofs import (
     value_hash,
 )
 from node.protocol.validators import ValidatorSet
+from node.state.findings import Faults, Finding, missing, read
 from node.state.keyvalue import Records
 from node.state.layout import (
     BLOCK_INDEX,
@@ -43,6 +45,7 @@ from node.state.layout import (
     BUCKETS,
     EVERYTHING,
     GENESIS_KEY,
+    HANDOVERS,
     HEAD_KEY,
     HISTORY,
     HISTORY_TABLE,
@@ -64,27 +67,10 @@ from node.state.layout import (
 )
 from node.state.tree import bucket_key, load_tree
 
-FAULTS_SHOWN_MAX = 20
 PROGRESS_EVERY = 1_000
-
-T = TypeVar("T")
 
 Progress = Callable[[str, int, int], None]
 """Told the check, how far it is, and how far it will go (0: unknown), now and then."""
-
-
-class Finding(NamedTuple):
-    """The result of one check: what was seen, and the first faults, each with its place."""
-
-    check: str
-    seen: str
-    faults: tuple[str, ...]
-    fault_count: int
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing is wrong."""
-        return not self.fault_count
 
 
 class Salts(NamedTuple):
@@ -94,20 +80,6 @@ class Salts(NamedTuple):
     of_receipt: Callable[[bytes], bytes]
 
 
-class Faults:
-    """The faults that one check has found."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.shown: list[str] = []
-
-    def add(self, place: str) -> None:
-        """One more."""
-        self.count += 1
-        if len(self.shown) < FAULTS_SHOWN_MAX:
-            self.shown.append(place)
-
-
 class Inspection:
     """One pass over a database. `run` gives a finding for each check, in the order of the work."""
 
@@ -115,15 +87,14 @@ class Inspection:
         self,
         chain: Chain,
         depth: int,
-        genesis_set: ValidatorSet,
+        founders: ValidatorSet,
         records: Records,
         salts: Salts,
         progress: Progress,
     ) -> None:
         self._chain = chain
         self._depth = depth
-        self._sets: dict[bytes, ValidatorSet] = {genesis_set.hash: genesis_set}
-        self._expected_set = genesis_set.hash
+        self._history = SetHistory(founders)
         self._records = records
         self._salts = salts
         self._progress = progress
@@ -133,19 +104,17 @@ class Inspection:
         self._transactions = 0
         self._findings: list[Finding] = []
 
-    def know(self, validators: ValidatorSet) -> None:
-        """A set that some heights may have had; headers say which it was."""
-        self._sets[validators.hash] = validators
-
     def run(self) -> list[Finding]:
         """Everything, to the end, whatever is found."""
         with self._check("origin") as faults:
             self._inspect_origin(faults)
         with self._check("oldest") as faults:
             raw = self._records.get(OLDEST_KEY) or encode(EVERYTHING)
-            self._oldest = _read(oldest_codec, raw, "the oldest height", faults) or EVERYTHING
+            self._oldest = read(oldest_codec, raw, "the oldest height", faults) or EVERYTHING
         with self._check("head") as faults:
             self._inspect_head(faults)
+        with self._check("validators", lambda: f"{len(self._history.eras):,} sets") as faults:
+            self._inspect_handovers(faults)
         with self._check("chain", lambda: f"{self._blocks:,} blocks") as faults:
             self._inspect_chain(faults)
         with self._check("receipts", lambda: f"{self._transactions:,} transactions") as faults:
@@ -180,7 +149,7 @@ class Inspection:
     # ---- the chain
 
     def _inspect_origin(self, faults: Faults) -> None:
-        origin = _read(origin_codec, self._records.get(GENESIS_KEY), "the origin", faults)
+        origin = read(origin_codec, self._records.get(GENESIS_KEY), "the origin", faults)
         if origin is None:
             return
         if origin.layout != LAYOUT_VERSION:
@@ -189,17 +158,32 @@ class Inspection:
             faults.add(f"made for the network of genesis {origin.genesis_hash.hex()[:16]}…")
 
     def _inspect_head(self, faults: Faults) -> None:
-        self._head = _read(head_codec, self._records.get(HEAD_KEY), "the head", faults)
+        self._head = read(head_codec, self._records.get(HEAD_KEY), "the head", faults)
         if self._head is None or not self._top:
             return
         raw = self._records.get(BLOCKS + number(self._top))
-        block = _read(block_codec, raw, f"block {self._top}", faults)
+        block = read(block_codec, raw, f"block {self._top}", faults)
         if block is None:
             return
         if block.header.id(self._chain) != self._head.block_id:
             faults.add(f"it is not the id of block {self._top}")
         if block.header.state_root != self._head.state_root:
             faults.add(f"its state root is not the one of block {self._top}")
+
+    def _inspect_handovers(self, faults: Faults) -> None:
+        """Each set must be vouched for by the one before it, from the founders on."""
+        for key, raw in self._records.iterate(HANDOVERS, successor(HANDOVERS)):
+            first = int.from_bytes(key[1:], "big")
+            handover = read(handover_codec, raw, f"the validators from height {first} on", faults)
+            if handover is None:
+                continue
+            if handover.first_height != first or not 1 < first <= self._top + 1:
+                faults.add(f"the validators from height {first} on are out of place")
+                continue
+            try:
+                self._history.follow(self._chain, handover)
+            except Refused as refusal:
+                faults.add(refusal.message)
 
     def _inspect_chain(self, faults: Faults) -> None:
         """Every block from genesis to the head: links, times, sets, certificates, bodies."""
@@ -210,10 +194,10 @@ class Inspection:
             if len(key) != 9 or not self._oldest.block <= height <= self._top:
                 continue  # the strays' check names it
             if height > expected:
-                _missing("block", expected, height, faults)
+                missing("block", expected, height, faults)
                 parent = None
             expected = height + 1
-            block = _read(block_codec, raw, f"block {height}", faults)
+            block = read(block_codec, raw, f"block {height}", faults)
             if block is None:
                 parent = None
                 continue
@@ -222,40 +206,31 @@ class Inspection:
                 faults.add(f"block {height} says that it is {header.height}")
             if parent is not None and (header.parent != parent or header.time_ms <= time_ms):
                 faults.add(f"block {height} does not follow block {height - 1}")
-            self._inspect_block(block, height, parent is not None, faults)
+            self._inspect_block(block, height, faults)
             parent, time_ms = header.id(self._chain), header.time_ms
-            self._expected_set = header.next_validators_hash
             self._blocks += 1
             if height % PROGRESS_EVERY == 0:
                 self._progress("chain", height, self._top)
-        _missing("block", expected, self._top + 1, faults)
+        missing("block", expected, self._top + 1, faults)
 
-    def _inspect_block(
-        self, block: CertifiedBlock, height: int, parent_known: bool, faults: Faults
-    ) -> None:
+    def _inspect_block(self, block: CertifiedBlock, height: int, faults: Faults) -> None:
+        header, history = block.header, self._history
         leaves = [sha256(b"\x00" + raw) for raw in block.transactions]
-        if merkle_root(leaves) != block.header.transactions_root:
+        if merkle_root(leaves) != header.transactions_root:
             faults.add(f"the transactions of block {height} are not those of its header")
-        validators = self._sets.get(self._expected_set) if parent_known else None
-        if parent_known and validators is None:
-            faults.add(f"the validators of block {height} are not known")
-        # After a gap the certificate is held against whatever set fits it.
-        candidates = list(self._sets.values()) if validators is None else [validators]
-        reasons = []
-        for one in candidates:
-            try:
-                check_certificate(self._chain, block.header, block.certificate, one)
-                return
-            except Refused as refusal:
-                reasons.append(refusal.message)
-        faults.add(f"the certificate of block {height}: {reasons[0]}")
+        if header.next_validators_hash != history.at(height + 1).hash:
+            faults.add(f"block {height} names validators that are not known")
+        try:
+            check_certificate(self._chain, header, block.certificate, history.at(height))
+        except Refused as refusal:
+            faults.add(f"the certificate of block {height}: {refusal.message}")
 
     def _inspect_receipts(self, faults: Faults) -> None:
         """Receipts against headers and transactions, and both indexes at every place."""
         get = self._records.get
         for height in range(self._oldest.block, self._top + 1):
             raw_block, raw = get(BLOCKS + number(height)), get(RECEIPTS + number(height))
-            receipts = _read(receipts_codec, raw, f"the receipts of block {height}", faults)
+            receipts = read(receipts_codec, raw, f"the receipts of block {height}", faults)
             try:
                 block = None if raw_block is None else block_codec.decode(raw_block)
             except Refused:
@@ -372,28 +347,11 @@ class Inspection:
                 for key, _ in self._records.iterate(start, stop):
                     faults.add(f"{name} {int.from_bytes(key[1:], 'big')}: beyond the head")
         known = {GENESIS_KEY, HEAD_KEY, OLDEST_KEY}
-        prefixes = [RECORDS, BUCKETS, BLOCKS, RECEIPTS, BLOCK_INDEX, TRANSACTION_INDEX, HISTORY]
+        prefixes = [RECORDS, BUCKETS, BLOCKS, RECEIPTS, HANDOVERS, HISTORY]
+        prefixes += [BLOCK_INDEX, TRANSACTION_INDEX]
         start = b""
         for prefix in [*sorted(prefixes), b"\xff"]:
             for key, _ in self._records.iterate(start, prefix):
                 if key not in known:
                     faults.add(f"key {key[:40].hex()}: of no known kind")
             start = successor(prefix) if prefix != b"\xff" else prefix
-
-
-def _read(codec: Codec[T], raw: bytes | None, name: str, faults: Faults) -> T | None:
-    if raw is None:
-        faults.add(f"{name} is missing")
-        return None
-    try:
-        return codec.decode(raw)
-    except Refused as refusal:
-        faults.add(f"{name} cannot be read ({refusal.code})")
-        return None
-
-
-def _missing(what: str, first: int, stop: int, faults: Faults) -> None:
-    if stop - first == 1:
-        faults.add(f"{what} {first} is missing")
-    elif stop > first:
-        faults.add(f"{what}s {first} to {stop - 1} are missing")

@@ -13,6 +13,7 @@ Numbers in keys are big-endian, so that byte order is their order.
 | `r` height (8)                          | the receipts of that block, in order                 |
 | `i` first 16 bytes of a transaction id  | height (8) ‖ index in the block (4)                  |
 | `n` first 16 bytes of a block id        | height (8)                                           |
+| `e` first height (8)                    | `Handover`: the set from that height on, and its proof |
 | `h` key length (2) ‖ key ‖ height (8)   | a `HISTORY_TABLE` record as of that height, or empty |
 
 What records mean, and which tables are private, is for execution and query to know.
@@ -23,11 +24,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TypeVar
 
-from node.protocol.encoding import Codec, Record
+from node.protocol.encoding import Codec, Record, encode
 from node.protocol.errors import Refused, StoreFailure
+from node.protocol.history import Handover
 from node.protocol.transaction import Hash, Height
+from node.state.keyvalue import Put
 
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 HISTORY_TABLE = "kernel/accounts"
 INDEX_KEY_BYTES = 16
 
@@ -35,7 +38,7 @@ GENESIS_KEY = b"mgenesis"
 HEAD_KEY = b"mhead"
 OLDEST_KEY = b"moldest"
 RECORDS, BUCKETS, BLOCKS, RECEIPTS = b"s", b"t", b"b", b"r"
-TRANSACTION_INDEX, BLOCK_INDEX, HISTORY = b"i", b"n", b"h"
+TRANSACTION_INDEX, BLOCK_INDEX, HANDOVERS, HISTORY = b"i", b"n", b"e", b"h"
 
 T = TypeVar("T")
 
@@ -98,6 +101,11 @@ def transaction_index_key(transaction_id: bytes) -> bytes:
     Only 16 bytes of the id are indexed: 128 bits of a hash are enough not to meet by chance.
     """
     return TRANSACTION_INDEX + transaction_id[:INDEX_KEY_BYTES]
+
+
+def handover_put(handover: Handover) -> Put:
+    """The write that keeps a change of validators."""
+    return HANDOVERS + number(handover.first_height), encode(handover)
 
 
 def successor(prefix: bytes) -> bytes:

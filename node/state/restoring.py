@@ -30,37 +30,40 @@ from node.state.layout import (
     Oldest,
     Origin,
     block_index_key,
+    handover_put,
     history_prefix,
     number,
     table_prefix,
     transaction_index_key,
 )
 from node.state.snapshot import (
-    FILE_BYTES_MAX,
     MANIFEST,
     Manifest,
-    SaltOf,
     StoredBlock,
-    Subtree,
     blocks_file,
+    manifest_codec,
+    state_file,
+)
+from node.state.snapshot_check import (
+    SaltOf,
+    Subtree,
     check_blocks,
     check_manifest,
     check_state,
     covers_replay_window,
-    manifest_codec,
-    state_file,
 )
+from node.state.snapshot_files import SnapshotFiles
 from node.state.tree import bucket_key
 
 Progress = Callable[[str, int, int], None]
 
 
 class Trust(NamedTuple):
-    """What a snapshot is checked against: the network, its sets, and the secret salts."""
+    """What a snapshot is checked against: the network, its founders, and the secret salts."""
 
     chain: Chain
     depth: int
-    validators: Sequence[ValidatorSet]
+    founders: ValidatorSet
     salt_of: SaltOf
     receipt_salt: Callable[[bytes], bytes]
 
@@ -72,23 +75,22 @@ def read_snapshot(
 
     Raises `Refused` `BAD_SNAPSHOT` naming the file; the database is of no use then.
     """
+    files = SnapshotFiles(folder)
     try:
-        manifest = manifest_codec.decode(_read(folder / MANIFEST))
+        manifest = manifest_codec.decode(_read(files, MANIFEST))
     except Refused as refusal:
         raise Refused("BAD_SNAPSHOT", f"{MANIFEST}: {refusal.message}") from None
-    check_manifest(trust.chain, trust.depth, trust.validators, manifest)
+    history = check_manifest(trust.chain, trust.depth, trust.founders, manifest)
     subtrees = ARITY**manifest.level
     for index in range(subtrees):
-        subtree = check_state(
-            manifest, index, _read(folder / state_file(index), missing=b""), trust.salt_of
-        )
+        subtree = check_state(manifest, index, files.read(state_file(index)) or b"", trust.salt_of)
         if database is not None:
             database.write(_state_puts(subtree, manifest.height), sync=False)
         progress("state", index + 1, subtrees)
     height, parent = manifest.blocks_from, None
     while height <= manifest.height:
-        raw = _read(folder / blocks_file(height))
-        stored = check_blocks(trust.chain, trust.validators, raw, trust.receipt_salt, parent)
+        raw = _read(files, blocks_file(height))
+        stored = check_blocks(trust.chain, history, raw, trust.receipt_salt, parent)
         if not stored or stored[0].block.header.height != height:
             raise Refused("BAD_SNAPSHOT", f"{blocks_file(height)}: it begins with another block")
         parent = _follow(manifest, stored, parent)
@@ -143,22 +145,15 @@ def _final_puts(trust: Trust, manifest: Manifest) -> list[Put]:
     oldest = Oldest(manifest.blocks_from, header.height)
     origin = Origin(LAYOUT_VERSION, trust.chain.genesis_hash, trust.depth)
     return [
+        *(handover_put(handover) for handover in manifest.handovers),
         (OLDEST_KEY, encode(oldest)),
         (HEAD_KEY, encode(head)),
         (GENESIS_KEY, encode(origin)),
     ]
 
 
-def _read(path: Path, missing: bytes | None = None) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(FILE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        if missing is not None:
-            return missing
-        raise Refused("BAD_SNAPSHOT", f"{path} is missing") from None
-    except OSError as error:
-        raise Refused("BAD_SNAPSHOT", f"{path}: {error.strerror}") from None
-    if len(raw) > FILE_BYTES_MAX:
-        raise Refused("BAD_SNAPSHOT", f"{path} is too large")
+def _read(files: SnapshotFiles, name: str) -> bytes:
+    raw = files.read(name)
+    if raw is None:
+        raise Refused("BAD_SNAPSHOT", f"{files.folder / name} is missing")
     return raw

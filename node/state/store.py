@@ -22,13 +22,16 @@ from node.protocol.block import (
 )
 from node.protocol.encoding import encode
 from node.protocol.errors import Refused, StoreFailure
+from node.protocol.history import Handover, handover_codec
 from node.protocol.proofs import StateProof, key_hash
+from node.protocol.validators import ValidatorSet
 from node.state.cache import RecentReads
 from node.state.keyvalue import KeyValue, Put, Records
 from node.state.layout import (
     BLOCKS,
     EVERYTHING,
     GENESIS_KEY,
+    HANDOVERS,
     HEAD_KEY,
     HISTORY_TABLE,
     LAYOUT_VERSION,
@@ -39,6 +42,7 @@ from node.state.layout import (
     block_index_key,
     damaged,
     decoded,
+    handover_put,
     head_codec,
     history_prefix,
     number,
@@ -147,6 +151,16 @@ class Store:
                 raise damaged(f"block {lower} is missing")
             yield block
 
+    def handover(self, first_height: int) -> Handover | None:
+        """The change of validators that decide from `first_height` on, or None; never pruned."""
+        return decoded(handover_codec, self._view.get(HANDOVERS + number(first_height)))
+
+    def handovers(self) -> tuple[Handover, ...]:
+        """All changes of validators up to the head, in order."""
+        pairs = self._view.iterate(HANDOVERS, successor(HANDOVERS))
+        found = [decoded(handover_codec, raw) for _, raw in pairs]
+        return tuple(handover for handover in found if handover is not None)
+
     def receipts(self, height: int) -> tuple[Receipt, ...]:
         """The receipts of a block in its order; empty above the head."""
         return decoded(receipts_codec, self._view.get(RECEIPTS + number(height))) or ()
@@ -184,15 +198,18 @@ class Store:
     def block_batch(
         self,
         block: CertifiedBlock,
-        block_id: bytes,
         receipts: Sequence[Receipt],
         writes: Writes,
         delta: TreeDelta,
+        new_validators: ValidatorSet | None = None,
         base: Head | None = None,
     ) -> Batch:
-        """The batch of the block after `base` (default: the head); `delta` has the same base."""
+        """The batch of the block after `base` (default: the head); `delta` has the same base.
+
+        `new_validators` decide the next height, where that is another set than decided this one.
+        """
         before = base or self._head
-        header = block.header
+        header, block_id = block.header, block.certificate.block_id
         if header.height != before.height + 1 or header.parent != before.block_id:
             raise AssertionError(f"block {header.height} does not follow {before.height}")
         if header.state_root != delta.root or len(receipts) != len(block.transactions):
@@ -207,6 +224,8 @@ class Store:
         for index, receipt in enumerate(receipts):
             place = height + index.to_bytes(4, "big")
             puts.append((transaction_index_key(receipt.transaction_id), place))
+        if new_validators is not None:
+            puts.append(handover_put(Handover(header, block.certificate, new_validators)))
         return Batch(puts, delta, head)
 
     def write(self, batch: Batch) -> None:
@@ -236,7 +255,8 @@ class Store:
             raise StoreFailure("NO_BLOCK_YET", "there is no snapshot of the genesis state")
         levels = range(1, min(self.tree.depth, LEVEL_MAX) + 1)
         nodes = [b"", *(self.tree.nodes(level) for level in levels)]
-        return Source(self._view, block, self.tree.depth, nodes, self._head.transactions)
+        handovers = self.handovers()
+        return Source(self._view, block, handovers, self.tree.depth, nodes, self._head.transactions)
 
     def reopen(self) -> None:
         """After a failed `write`, before it is tried again; for the thread of the readers."""

@@ -121,9 +121,8 @@ class World:
         result = self.executor.execute_block(head.height + 1, self.now_ms, candidates)
         header = self._header(result)
         block = CertifiedBlock(header, tuple(raws), self.certify(header))
-        block_id = header.id(self.chain)
         self.store.commit(
-            self.store.block_batch(block, block_id, result.receipts, result.writes, result.delta)
+            self.store.block_batch(block, result.receipts, result.writes, result.delta)
         )
         return block
 

@@ -55,7 +55,7 @@ def next_block(store: Store, writes: Writes, names: tuple[str, ...] = ()) -> Bat
     block_id = header.id(CHAIN)
     raws = tuple(name.encode() for name in names)
     block = CertifiedBlock(header, raws, CommitCertificate(height, 0, block_id, ()))
-    return store.block_batch(block, block_id, [receipt(name) for name in names], writes, delta)
+    return store.block_batch(block, [receipt(name) for name in names], writes, delta)
 
 
 def grow(store: Store, writes: Writes, names: tuple[str, ...] = ()) -> None:

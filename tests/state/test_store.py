@@ -260,12 +260,12 @@ def test_a_batch_must_follow_its_head_and_match_its_results() -> None:
     assert block is not None
     delta = store.tree.update({})
     with pytest.raises(AssertionError, match="does not follow"):
-        store.block_batch(block, block.certificate.block_id, [receipt("pay")], {}, delta)
+        store.block_batch(block, [receipt("pay")], {}, delta)
     fresh = new_store(MemoryKeyValue())
     other = fresh.tree.update(leaf_changes({(CARDS, b"one"): b"1"}))
     for receipts, delta in (([], fresh.tree.update({})), ([receipt("pay")], other)):
         with pytest.raises(AssertionError, match="another block"):
-            fresh.block_batch(block, block.certificate.block_id, receipts, {}, delta)
+            fresh.block_batch(block, receipts, {}, delta)
 
 
 # ---- refusing to open
