@@ -23,6 +23,8 @@ from node.http.server import HttpServer
 from node.net.gossip import TransactionGossip
 from node.net.peers import PeerAddress
 from node.net.transport import Transport
+from node.protocol.cut import CUT_FILE, read_cut
+from node.protocol.errors import Misconfigured
 from node.protocol.settings import split_address
 from node.query import Query
 from node.roster import Roster
@@ -89,6 +91,8 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, driver.stop)
     loop.add_signal_handler(signal.SIGUSR1, snapshots.on_demand)
+    loop.add_signal_handler(signal.SIGUSR2, _follow_cut, settings, transport)
+    transport.cut(_lines_cut(settings))
     await transport.start()
     await server.start()
     if not _is_loopback(settings.http[0]):
@@ -122,6 +126,23 @@ def _given_peers(settings: NodeSettings) -> dict[bytes, PeerAddress]:
         )
         for peer in peers
     }
+
+
+def _lines_cut(settings: NodeSettings) -> frozenset[bytes]:
+    """The peers cut off from this node; raises `Misconfigured`, also on a network that is real."""
+    cut = read_cut(settings.folder)
+    if cut and not settings.genesis.dev:
+        path = settings.folder / CUT_FILE
+        raise Misconfigured("NOT_DEV", f"{path}: only on a dev network are lines cut; remove it")
+    return cut
+
+
+def _follow_cut(settings: NodeSettings, transport: Transport) -> None:
+    """Somebody changed which lines are cut, and says so."""
+    try:
+        transport.cut(_lines_cut(settings))
+    except Misconfigured as error:
+        log.warning("cut_ignored", code=error.code, message=error.message)
 
 
 def _is_loopback(host: str) -> bool:

@@ -47,6 +47,11 @@ class Disk:
         return bool(self._failure)
 
     @property
+    def free_bytes(self) -> int:
+        """How much room is left where the node writes."""
+        return self._free_bytes()
+
+    @property
     def shortage(self) -> str:
         """Why nothing new should be taken on, in words for people; empty while all is well."""
         if self._failure:

@@ -78,7 +78,7 @@ class Driver:
         self._observers: list[Observer] = []
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
         self._rooms: dict[bytes, asyncio.Semaphore] = {}
-        self._examine = ExaminationQueue()
+        self.examination: Final = ExaminationQueue()
         self._examine_ready = asyncio.Event()
         self._examining: dict[bytes, bool] = {}
         self._requests: dict[int, asyncio.Future[tuple[io.SubmitResult, ...]]] = {}
@@ -91,6 +91,11 @@ class Driver:
         self.halt: io.Halt | None = None
         self.refused_content = 0
         self.refused_room = 0
+
+    @property
+    def inbox_size(self) -> int:
+        """How many inputs wait for the engine."""
+        return self._inbox.qsize()
 
     def attach(self, transport: Transport, gossip: TransactionGossip) -> None:
         """Send by these; the transport in turn has this driver as its handler."""
@@ -171,7 +176,7 @@ class Driver:
         """
         if self.disk.failing:
             raise Refused("DISK_FULL", "nothing can be stored; ask another node")
-        if not self._examine.clients.has_room(raws):
+        if not self.examination.clients.has_room(raws):
             full = io.SubmitResult(None, "MEMPOOL_FULL", "overloaded; send it again in a while")
             return (full,) * len(raws)
         self._last_request += 1
@@ -200,7 +205,7 @@ class Driver:
     # ---- examination
 
     def _queue_examination(self, raws: Sequence[bytes], origin: bytes | None, request: int) -> None:
-        lane, wanted = self._examine.clients, self._engine.wanted
+        lane, wanted = self.examination.clients, self._engine.wanted
         for raw in raws:
             if request == 0:
                 # Gossip brings most transactions several times. The hash covers the signature
@@ -210,7 +215,7 @@ class Driver:
                 known = self._examining.get(content_hash)
                 if content_hash in self._engine.mempool or known or known is urgent:
                     continue
-                lane = self._examine.wanted if urgent else self._examine.peers
+                lane = self.examination.wanted if urgent else self.examination.peers
                 if not lane.has_room((raw,)):
                     continue
                 self._examining[content_hash] = urgent
@@ -221,7 +226,7 @@ class Driver:
         while True:
             await self._examine_ready.wait()
             self._examine_ready.clear()
-            while batch := self._examine.take(EXAMINE_BATCH_MAX):
+            while batch := self.examination.take(EXAMINE_BATCH_MAX):
                 verdicts = await self._verifier.examine([raw for raw, _, _ in batch])
                 groups: dict[tuple[bytes | None, int], list[tuple[bytes, Verdict]]] = {}
                 for (raw, origin, request), verdict in zip(batch, verdicts, strict=True):
@@ -293,6 +298,8 @@ class Driver:
 
     def _on_disk_failure(self) -> None:
         """Nothing moves until there is room: whoever waits for an answer is told so."""
+        for observer in self._observers:
+            observer.on_alarm("DISK_FAILED", self.disk.shortage)
         for future in self._requests.values():
             if not future.done():
                 future.set_exception(

@@ -19,6 +19,7 @@ from node.consensus import events as consensus
 from node.consensus.replica import Replica
 from node.evidence import EvidenceBook
 from node.execution import BlockResult, Executor, Inadmissible, Poison
+from node.heads import Heads
 from node.importer import Diverged, Importer
 from node.intake import Intake
 from node.mempool import Mempool
@@ -86,6 +87,7 @@ class Engine:
         self._now_ms = 0
         self._out: list[io.Output] = []
         self.evidence = EvidenceBook(self._chain)
+        self.heads = Heads()
         self.halted = False
 
     def start(self, now_ms: int) -> list[io.Output]:
@@ -123,6 +125,7 @@ class Engine:
                 self._consensus(consensus.PeerConnected(peer))
             case io.PeerDisconnected(peer):
                 self._peers.pop(peer, None)
+                self.heads.forget(peer)
                 self._follow(self._catch_up.on_disconnected(peer, self._now_ms))
             case _:
                 assert_never(event)
@@ -150,6 +153,7 @@ class Engine:
             case BlockRange():
                 self._follow(self._catch_up.on_range(peer, message, self._now_ms))
             case Head(height):
+                self.heads.note(peer, height, self._now_ms)
                 self._follow(self._catch_up.on_head_hint(peer, height, self._now_ms))
             case Evidence():
                 self.evidence.offer(message, self._validators.members)
@@ -375,11 +379,6 @@ class Engine:
     def leader(self) -> bytes:
         """The public key of the current view's leader."""
         return self._replica.leader
-
-    @property
-    def caught_up(self) -> bool:
-        """Whether no honest peer can be said to have more than we do: one alone may lie."""
-        return not self._catch_up.is_behind(self._now_ms, self._validators.faulty_max + 1)
 
     # ---- what operators see
 

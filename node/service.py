@@ -24,15 +24,15 @@ from node.outputs import SubmitResult
 from node.protocol.block import Receipt
 from node.protocol.encoding import Value
 from node.protocol.errors import Refused, StoreFailure
-from node.protocol.json_view import time_to_json, to_json
+from node.protocol.json_view import to_json
 from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import sender_of
 from node.query import Query
 from node.verifier import Verifier
+from node.vitals import Vitals
 
 SUBSCRIBERS_MAX = 256
 SUBSCRIPTION_HEIGHTS_MAX = 1_024
-ALARMS_MAX = 100
 
 
 class LiveService:
@@ -56,10 +56,9 @@ class LiveService:
         self._executor = core.executor
         self._driver = driver
         self._verifier = verifier
-        self._transport = transport
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._subscribers: list[asyncio.Queue[int]] = []
-        self._alarms: dict[str, int] = {}
+        self._vitals = Vitals(self._public_key, query, core.engine, driver, transport)
         driver.observe(self)
 
     @property
@@ -167,55 +166,24 @@ class LiveService:
             queue.put_nowait(height)
 
     def on_alarm(self, code: str, message: str) -> None:
-        """Count it for the status and the metrics."""
-        if code in self._alarms or len(self._alarms) < ALARMS_MAX:
-            self._alarms[code] = self._alarms.get(code, 0) + 1
+        """For the status and the metrics."""
+        self._vitals.note_alarm(code)
 
     # ---- live facts
 
     def status(self) -> Mapping[str, Any]:
         """Live facts for /v1/status."""
-        return {
-            "role": "validator" if self._validates else "observer",
-            "ready": None if self._validates else self._ready(),
-            "view": str(self._engine.view),
-            "leader": self._engine.leader.hex(),
-            "caught_up": self._engine.caught_up,
-            "peers_connected": len(self._transport.connected),
-            "mempool": self.mempool(),
-            "alarms": {code: str(count) for code, count in self._alarms.items()},
-            "failed_checks": [
-                {"component": check.component, "reason": check.reason} for check in self.health()
-            ],
-        }
+        role = "validator" if self._validates else "observer"
+        ready = None if self._validates else self._ready()
+        return {"role": role, "ready": ready, **self._vitals.status()}
 
     def peers(self) -> Sequence[Mapping[str, Any]]:
         """One entry for each known peer."""
-        known = self.query.nodes()
-        names = {key: node.name for key, node in known.items()}
-        return [
-            {
-                "public_key": stats.public_key.hex(),
-                "name": names.get(stats.public_key),
-                "address": stats.address,
-                "connected": stats.connected,
-                "since": None if stats.since_ms is None else time_to_json(stats.since_ms),
-                "rtt_us": None if stats.rtt_ms is None else str(round(stats.rtt_ms * 1000)),
-                "bytes_in": str(stats.bytes_in),
-                "bytes_out": str(stats.bytes_out),
-                "messages_in": str(stats.messages_in),
-                "messages_out": str(stats.messages_out),
-                "queued_bytes": str(stats.bulk_queued_bytes),
-                "dropped": str(stats.bulk_dropped),
-                "last_ending": stats.last_ending,
-            }
-            for stats in self._transport.stats()
-        ]
+        return self._vitals.peers()
 
     def mempool(self) -> Mapping[str, Any]:
         """Size and bytes of the mempool."""
-        pool = self._engine.mempool
-        return {"transactions": str(len(pool)), "bytes": str(pool.bytes)}
+        return self._vitals.mempool()
 
     def evidence(self) -> Sequence[Mapping[str, Any]]:
         """Pairs of contradicting signed messages."""
@@ -231,41 +199,11 @@ class LiveService:
 
     def health(self) -> Sequence[FailedCheck]:
         """Why the node is not ready."""
-        failed = []
-        if not self._engine.caught_up:
-            failed.append(FailedCheck("sync", "the node is catching up with its peers"))
-        quorum, reachable = self.query.validators.quorum, self._validators_reachable
-        if reachable < quorum:
-            failed.append(FailedCheck("peers", f"{reachable} of {quorum} needed for a quorum"))
-        shortage = self._driver.disk.shortage
-        if shortage:
-            failed.append(FailedCheck("disk", shortage))
-        if self._engine.halted:
-            failed.append(FailedCheck("engine", "halted; see the node's log"))
-        return failed
+        return self._vitals.health()
 
     def measurements(self) -> Mapping[str, float]:
         """Current figures by metric name."""
-        pool = self._engine.mempool
-        members = self.query.validators.members
-        stats = self._transport.stats()
-        leader = self._engine.leader
-        return {
-            "consensus_rounds": self._engine.view,
-            "consensus_view_number": self._engine.view,
-            "consensus_leader_id": members.index(leader) if leader in members else -1,
-            "consensus_missing_validators": len(members) - self._validators_reachable,
-            "consensus_byzantine_validators": self._engine.evidence.suspects,
-            "mempool_size": len(pool),
-            "mempool_size_bytes": pool.bytes,
-            "mempool_failed_txs": self._driver.refused_content,
-            "mempool_rejected_txs": self._driver.refused_room,
-            "p2p_peers": len(self._transport.connected),
-            "p2p_message_send_bytes": sum(peer.bytes_out for peer in stats),
-            "p2p_message_receive_bytes": sum(peer.bytes_in for peer in stats),
-            "p2p_refused_guests": sum(self._transport.refused_guests.values()),
-            "alarms": sum(self._alarms.values()),
-        }
+        return self._vitals.measurements()
 
     # ---- inside
 
@@ -273,15 +211,9 @@ class LiveService:
     def _validates(self) -> bool:
         return self._public_key in self.query.validators.members
 
-    @property
-    def _validators_reachable(self) -> int:
-        """How many members of the next height's set can take part, as seen from here."""
-        here = {*self._transport.connected, self._public_key}
-        return sum(1 for member in self.query.validators.members if member in here)
-
     def _ready(self) -> Mapping[str, str] | None:
         """What an observer shows to become a validator: that it has the state of its head."""
-        if not self._engine.caught_up:
+        if not self._vitals.standing.caught_up:
             return None
         head = self.query.state_head
         terms: dict[str, Value] = {"height": head.height, "root": head.state_root}

@@ -62,7 +62,7 @@ def test_a_flood_of_transactions_does_not_keep_out_what_a_proposal_lacks() -> No
         engine.wanted = {sha256(b"\x00" + body), sha256(b"\x00" + seen)}
         for _ in range(2):
             await driver.on_message(HONEST, Transactions((b"other", body, seen)))
-        first = driver._examine.take(250)
+        first = driver.examination.take(250)
         assert [item.raw for item in first[:2]] == [body, seen]
         assert first[2].origin == LIAR
 

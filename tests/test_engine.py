@@ -20,6 +20,7 @@ from contracts.kernel.types import Args
 from node import outputs as io
 from node.admission import examine
 from node.core import Core, open_core
+from node.heads import Standing
 from node.protocol.errors import PeerFault
 from node.protocol.messages import BlockRange, Head, Message, Transactions
 from node.protocol.transaction import Call, Transaction, sign_transaction
@@ -90,6 +91,11 @@ class Cluster:
                 self._queue.append((peer, io.PeerDisconnected(node.key.public_key)))
                 self._queue.append((peer, io.PeerConnected(node.key.public_key)))
         self.run()
+
+    def standing(self, name: str) -> Standing:
+        node = self.nodes[name]
+        heads, key = node.core.engine.heads, node.key.public_key
+        return heads.standing(key, node.height, GENESIS.validator_set, self.now_ms)
 
     def feed(self, name: str, event: io.Input) -> None:
         self._queue.append((self.nodes[name], event))
@@ -328,7 +334,7 @@ def test_a_node_that_was_down_catches_up_by_executing() -> None:
     cluster.down = set()
     cluster.pass_time(5_000)
     assert cluster.heights == [5, 5, 5, 5]
-    assert cluster.nodes["node3"].core.engine.caught_up
+    assert cluster.standing("node3").caught_up
 
 
 @pytest.mark.parametrize("lie", ["body", "certificate", "header"])

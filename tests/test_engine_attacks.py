@@ -115,6 +115,6 @@ def test_one_peer_that_boasts_does_not_make_a_node_unready() -> None:
     cluster.drop = lambda source, target, message: isinstance(message, BlockRange)
     boast = Head(1_000_000)
     engine.handle(io.PeerMessage(key_of("node3").public_key, boast), cluster.now_ms)
-    assert engine.caught_up
+    assert cluster.standing("node0").caught_up
     engine.handle(io.PeerMessage(key_of("node2").public_key, boast), cluster.now_ms)
-    assert not engine.caught_up
+    assert not cluster.standing("node0").caught_up

@@ -50,6 +50,7 @@ ROOMS: dict[str, set[str]] = {
     "node.intake": PROTOCOL | KERNEL | CANDIDATES | {"node.bodies", "node.mempool", "node.outputs"},
     "node.evidence": PROTOCOL | {"node.consensus.votes"},
     "node.examination": set(),
+    "node.heads": PROTOCOL,
     "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up"},
     # Files and settings.
     "node.config": PROTOCOL,
@@ -79,6 +80,7 @@ SHELL = {
     "node.roster",
     "node.service",
     "node.snapshots",
+    "node.vitals",
 }
 
 # What of the standard library a pure scheduler needs.
@@ -228,7 +230,7 @@ def test_pure_rooms_have_no_clock_no_chance_and_no_disk() -> None:
     banned = {"os", "pathlib", "datetime", "io", "tempfile", "shutil", *DOORS}
     pure = SPINE | {"node.consensus", "node.mempool", "node.execution", "node.admission"}
     pure |= {"node.bodies", "node.outputs", "node.importer", "node.query", "node.records"}
-    pure |= {"node.evidence", "node.examination", "node.serving", "node.views"}
+    pure |= {"node.evidence", "node.examination", "node.heads", "node.serving", "node.views"}
     for module in PRODUCT:
         if inside(module, pure):
             wrong = {name for name in imports(module) if name.partition(".")[0] in banned}

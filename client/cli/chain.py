@@ -1,8 +1,7 @@
-"""`groat status`, `block` and `tx …`: what the network agreed on."""
+"""`groat block` and `tx …`: what the network agreed on."""
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +9,8 @@ import typer
 
 from client.cli.calls import TIMEOUT_DEFAULT, TimeoutOption, print_outcome
 from client.cli.session import Session, command
-from client.errors import ClientError, NoQuorum, NotFound, Unreachable
-from client.local import LocalNetwork, State
-from client.outcomes import Outcome, failed_checks, parse_outcome
+from client.errors import NotFound
+from client.outcomes import Outcome, parse_outcome
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import bytes_from_json, time_to_json, to_json
 
@@ -35,50 +33,12 @@ HeightArgument = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    command(app, "status")(status)
     command(app, "block")(block)
     group = typer.Typer(help="Single transactions.", no_args_is_help=True)
     app.add_typer(group, name="tx")
     command(group, "get")(get)
     command(group, "wait")(wait)
     command(group, "decode")(decode)
-
-
-async def status(session: Session) -> None:
-    """Each node's view of the chain, and how many failures the network survives."""
-    async with session.api() as api:
-        answers = await api.statuses()
-        with suppress(ClientError):
-            await api.verified.header("latest")
-        validators = api.light.validators_at(api.light.head.height + 1)
-    names = {endpoint.http_url: endpoint.name for endpoint in session.folder.endpoints}
-    rows = [_status_row(session, names.get(url, url), one) for url, one in answers.items()]
-    alive = [answer for answer in answers.values() if isinstance(answer, dict)]
-    columns = ("node", "state", "role", "height", "block", "state_root", "view", "peers", "waiting")
-    genesis = session.folder.genesis
-    summary = {
-        "chain_id": genesis.chain_id,
-        "genesis_hash": genesis.hash.hex(),
-        "validators": validators.size,
-        "quorum": validators.quorum,
-        "dead_max": validators.dead_max,
-        "time_scale": genesis.time_scale,
-        "nodes": rows,
-    }
-    if session.out.for_people:
-        session.out.table(rows, columns)
-        scale = f"; accelerated ×{genesis.time_scale}" if genesis.time_scale != 1 else ""
-        session.out.note(
-            f"{genesis.chain_id}: {validators.quorum} of {validators.size} validators decide; "
-            f"{validators.dead_max} may be dead{scale}; genesis {genesis.hash.hex()}"
-        )
-    else:
-        session.out.json(summary)
-    if not alive:
-        raise Unreachable("UNREACHABLE", "no node answers")
-    ready = sum(row["state"] == "ready" and row["role"] != "observer" for row in rows)
-    if session.node is None and ready < validators.quorum:
-        raise NoQuorum("NO_QUORUM", f"{ready} nodes are ready and {validators.quorum} must agree")
 
 
 async def block(
@@ -208,37 +168,6 @@ def _readable(call: dict[str, Any]) -> dict[str, Any]:
     """A call without the ciphertext around it."""
     shown = ("kind", "epoch", "contract", "action", "args", "hidden")
     return {name: call[name] for name in shown if name in call}
-
-
-def _status_row(
-    session: Session, name: str, answer: dict[str, Any] | ClientError
-) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        local = {one.name: one.state for one in LocalNetwork(session.folder).nodes}
-        process = local.get(name, State.RUNNING)
-        state = "unreachable" if process is State.RUNNING else str(process)
-        return {"node": name, "state": state, "role": None, "reason": answer.message}
-    failed = [f"{name}: {reason}" for name, reason in failed_checks(answer)]
-    return {
-        "node": name,
-        "state": "; ".join(failed) or "ready",
-        "role": answer.get("role"),
-        "height": answer.get("height"),
-        "block": _short(answer.get("block_id")),
-        "state_root": _short(answer.get("state_root")),
-        "view": answer.get("view"),
-        "peers": answer.get("peers_connected"),
-        "waiting": _waiting(answer.get("mempool")),
-        "status": answer,
-    }
-
-
-def _waiting(mempool: object) -> object:
-    return mempool.get("transactions") if isinstance(mempool, dict) else None
-
-
-def _short(digest: object) -> str | None:
-    return f"{digest[:12]}…" if isinstance(digest, str) else None
 
 
 def _identity(text: str) -> bytes:

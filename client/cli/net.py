@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client.cli import membership
+from client.cli import membership, partition
 from client.cli.session import Session, command
 from client.local import (
     LocalNetwork,
@@ -61,6 +61,7 @@ def register(app: typer.Typer) -> None:
     command(group, "kill")(kill)
     command(group, "pause")(pause)
     command(group, "resume")(resume)
+    partition.register(group)
     membership.register(group)
 
 

@@ -59,7 +59,8 @@ class Connection:
         self.ending: Ending | None = None
         self.opened_at = time.monotonic()
         self.since_ms = time.time_ns() // 1_000_000
-        self.rtt_ms: float | None = None
+        self._rtt_ms: float | None = None
+        self._pinged_at: float | None = None
         self._reader, self._writer = streams
         self._limits = limits
         self._traffic = traffic
@@ -70,6 +71,13 @@ class Connection:
     def age_s(self) -> float:
         """Seconds since it was opened."""
         return time.monotonic() - self.opened_at
+
+    @property
+    def rtt_ms(self) -> float | None:
+        """The last round trip, or the time that an answer has been due if that is longer."""
+        if self._pinged_at is None or self._rtt_ms is None:
+            return self._rtt_ms
+        return max(self._rtt_ms, (time.monotonic() - self._pinged_at) * 1000)
 
     def send(self, lane: Lane, frame: bytes) -> None:
         """Queue a frame; a peer that lets its consensus lane overflow is cut off."""
@@ -84,6 +92,7 @@ class Connection:
             if since is not None and now - since > self._limits.silence_max_s:
                 self.close(Ending("SILENT", f"no {direction} for {now - since:.0f} s", False))
                 return
+        self._pinged_at = self._pinged_at or now
         token = time.monotonic_ns().to_bytes(frames.TOKEN_BYTES, "big")
         self.outbox.put_control(frames.PING, frames.frame(frames.PING, token))
 
@@ -141,4 +150,4 @@ class Connection:
         elapsed_ns = time.monotonic_ns() - int.from_bytes(token, "big")
         if len(token) != frames.TOKEN_BYTES or elapsed_ns < 0:
             raise PeerFault("BAD_PONG", "an answer to no ping of ours")
-        self.rtt_ms = elapsed_ns / 1e6
+        self._rtt_ms, self._pinged_at = elapsed_ns / 1e6, None

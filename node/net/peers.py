@@ -30,6 +30,7 @@ class PeerStats:
     public_key: bytes
     address: str
     connected: bool
+    cut: bool
     dialed_by_us: bool | None
     since_ms: int | None
     rtt_ms: float | None
@@ -86,7 +87,10 @@ class Backoff:
 
 @dataclass(slots=True)
 class Peer:
-    """The state of one allowed peer. `vacant` is set while it has no connection."""
+    """The state of one allowed peer.
+
+    `vacant` is set while it has no connection, `whole` while the line to it is not cut.
+    """
 
     key: bytes
     address: PeerAddress
@@ -96,7 +100,17 @@ class Peer:
     last_ending: Ending | None = None
     traffic: Traffic = field(default_factory=Traffic)
     vacant: asyncio.Event = field(default_factory=asyncio.Event)
+    whole: asyncio.Event = field(default_factory=asyncio.Event)
     dialing: asyncio.Task[None] | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether the line to it is to be treated as broken."""
+        return not self.whole.is_set()
+
+    def cut_off(self, cut: bool) -> None:
+        """Break the line, or mend it."""
+        (self.whole.clear if cut else self.whole.set)()
 
     def stats(self) -> PeerStats:
         """A snapshot of everything that may be shown."""
@@ -106,6 +120,7 @@ class Peer:
             public_key=self.key,
             address=f"{self.address.host}:{self.address.port}",
             connected=link is not None,
+            cut=self.cut,
             dialed_by_us=link.role is Role.DIALER if link else None,
             since_ms=link.since_ms if link else None,
             rtt_ms=link.rtt_ms if link else None,

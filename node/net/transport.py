@@ -12,7 +12,7 @@ import asyncio
 import datetime
 import random
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import structlog
@@ -87,6 +87,7 @@ class Transport:
             tls.server_context(files), self._limits, self._tasks, self._welcome
         )
         self._peers: dict[bytes, Peer] = {}
+        self._cut: frozenset[bytes] = frozenset()
         self._running = False
         self.set_peers(peers)
 
@@ -149,9 +150,18 @@ class Transport:
             if key not in self._peers:
                 peer = Peer(key, address, Backoff(self._limits, self._chance))
                 peer.vacant.set()
+                peer.cut_off(key in self._cut)
                 self._peers[key] = peer
                 if self._running:
                     peer.dialing = self._tasks.spawn(self._keep_dialing(peer))
+
+    def cut(self, peers: Collection[bytes]) -> None:
+        """Treat the lines to these peers, and to no others, as broken from now on."""
+        self._cut = frozenset(peers)
+        for key, peer in self._peers.items():
+            peer.cut_off(key in self._cut)
+            if peer.cut and (link := self._live(key)) is not None:
+                link.close(Ending("CUT", "the line is cut", False))
 
     def send(self, peer: bytes, message: Message, lane: Lane | None = None) -> bool:
         """Queue for one peer; False if it is not connected. Never blocks.
@@ -193,8 +203,9 @@ class Transport:
         loop = asyncio.get_running_loop()
         while True:
             await peer.vacant.wait()
+            await peer.whole.wait()
             await asyncio.sleep(peer.backoff.remaining(loop.time()))
-            if peer.connection is not None or peer.backoff.remaining(loop.time()):
+            if peer.connection is not None or peer.cut or peer.backoff.remaining(loop.time()):
                 continue
             try:
                 await self._dial(peer)
@@ -227,7 +238,9 @@ class Transport:
         self._adopt(peer, Role.DIALER, (reader, writer))
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        pins = {key: peer.address.tls_fingerprint for key, peer in self._peers.items()}
+        pins = {
+            key: peer.address.tls_fingerprint for key, peer in self._peers.items() if not peer.cut
+        }
         key = await shake_hands(reader, writer, self._identity, Role.LISTENER, pins)
         peer = self._peers.get(key)
         if peer is None or peer.address.tls_fingerprint != pins[key] or not self._running:
@@ -237,9 +250,12 @@ class Transport:
         self._adopt(peer, Role.LISTENER, (reader, writer))
 
     def _adopt(self, peer: Peer, role: Role, pair: streams.Streams) -> None:
-        """Make an authenticated pair of streams the peer's connection, unless there is a better."""
+        """Make authenticated streams the peer's connection, unless there is a better or no line."""
         link = Connection(peer.key, role, pair, self._limits, peer.traffic)
         old = peer.connection
+        if peer.cut:  # since the hand-shake began
+            link.close(Ending("CUT", "the line is cut", False))
+            return
         if old is not None:
             if old.ending is None and not supersedes(self._key.public_key, link, old, self._limits):
                 link.close(Ending("DUPLICATE", "the other connection stays", False))
@@ -251,6 +267,7 @@ class Transport:
         peer.vacant.clear()
         _log.info("peer_connected", role=role.value, **_labels(peer))
         self._handler.on_connected(peer.key)
+        link.heartbeat()  # its round trip is known from the start
         self._tasks.spawn(self._serve(peer, link))
 
     async def _serve(self, peer: Peer, link: Connection) -> None:
