@@ -217,6 +217,9 @@ class Replica:
         """Say again what was said, if nothing has moved since the last tick."""
         self._out.tick()
         self._open.nothing_to_build = False
+        if self._pending and not self._open.is_member:
+            # It runs no timer and never leads: what only it knows would wait here for ever.
+            self._out.emit(ForwardPending())
         marker = self._progress_marker()
         stalled, self._marker = marker == self._marker, marker
         if not stalled:

@@ -9,11 +9,9 @@ so nothing but the protocol's rules stops it. The lies themselves are made in `l
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
-from node.protocol.genesis import Genesis
-from node.protocol.keys import PrivateKey
 from node.protocol.messages import (
     BlockRange,
     CertifiedHeader,
@@ -26,6 +24,7 @@ from node.protocol.messages import (
     ViewChange,
 )
 from tests.sim import ports
+from tests.sim.cast import Cast
 from tests.sim.lies import Lies
 from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
@@ -36,7 +35,6 @@ RARE_CHANCE = 0.8
 INTERVALS_MS = (300, 1_000, 3_000)
 SECOND_VOTE_MS = (5, 60)
 THIRD_VOTE_MS = (60, 300)
-STYLES = ("twins", "liar", "liar", "both")
 
 DEEDS: dict[type[Message], tuple[str, ...]] = {
     PrePrepare: ("equivocate", "equivocate", "wrong_result", "missing_body", "mask", "withhold"),
@@ -68,18 +66,16 @@ class Mind:
 
     def __init__(
         self,
-        genesis: Genesis,
-        keys: Sequence[bytes],
-        secrets: Mapping[bytes, PrivateKey],
+        cast: Cast,
         network: ports.Network,
         scheduler: Scheduler,
         chance: Random,
         counts: Counter[str],
         note: Callable[[str], None],
     ) -> None:
-        """`keys` by number of node; `secrets` has those of the traitors."""
-        self._chain = genesis.chain
-        self._keys = keys
+        """All that the byzantine of `cast` have is theirs together."""
+        self._chain = cast.genesis.chain
+        self._owners = cast.owners
         self._network = network
         self._scheduler = scheduler
         self._chance = chance
@@ -91,7 +87,9 @@ class Mind:
         self._sides: dict[tuple[int, int], tuple[bytes, bytes, frozenset[int]]] = {}
         self._seen: list[Message] = []
         self._peaceful = False
-        self._lies = Lies(genesis, secrets, keys, chance)
+        secrets = {cast.keys[number].public_key: cast.keys[number] for number in cast.styles}
+        keys = [key.public_key for key in cast.keys]
+        self._lies = Lies(cast.genesis, secrets, keys, chance)
 
     def own(self, node: SimNode) -> None:
         """Take possession of a node."""
@@ -157,7 +155,7 @@ class Mind:
             self._network.send(node.number, targets, message)
             return
         self._did(node, "equivocate")
-        others = [n for n in range(len(self._keys)) if n not in self._nodes]
+        others = [n for n in range(len(self._owners)) if n not in self._nodes]
         half = frozenset(self._chance.sample(others, len(others) // 2))
         ids = (message.header.id(self._chain), rival.header.id(self._chain))
         self._sides[place] = (*ids, half)
@@ -223,5 +221,6 @@ class Betrayed:
         self.send = mind.send
         self.peers_of = network.peers_of
         self.dial = network.dial
+        self.relist = network.relist
         self.break_off = network.break_off
         self.went_down = network.went_down

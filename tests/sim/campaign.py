@@ -28,6 +28,7 @@ FIGURES = (
     "starts cut short",
     "unsynced writes lost",
     "synced writes torn",
+    "writes refused by a full disk",
     "messages",
     "messages lost",
     "messages cut off",
@@ -52,6 +53,7 @@ class Summary:
     settle_ms_max: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     byzantine: Counter[int] = field(default_factory=Counter)
+    changing: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[Result] = field(default_factory=list)
 
@@ -62,6 +64,7 @@ class Summary:
         self.settle_ms_max = max(self.settle_ms_max, result.settle_ms)
         self.sizes[result.size] += 1
         self.byzantine[result.byzantine] += 1
+        self.changing += result.newcomers > 0
         self.counts.update(result.counts)
         if result.violation:
             self.failures.append(result)
@@ -73,6 +76,7 @@ class Summary:
             ("seeds", f"{self.seeds:,}"),
             ("seeds by number of nodes", _by_number(self.sizes)),
             ("seeds by byzantine members", _by_number(self.byzantine)),
+            ("seeds in which validators change", f"{self.changing:,}"),
             ("violations", str(len(self.failures))),
             ("virtual time", f"{self.virtual_ms / 3_600_000:.1f} h"),
             ("longest time to settle", f"{self.settle_ms_max / 1_000:.1f} s"),
@@ -82,7 +86,15 @@ class Summary:
             ),
         ]
         rows += [(name, f"{counts[name]:,}") for name in FIGURES]
-        for prefix in ("faults ", "deeds ", "cut off ", "receipts ", "answers ", "alarms "):
+        for prefix in (
+            "faults ",
+            "deeds ",
+            "sets changed: ",
+            "cut off ",
+            "receipts ",
+            "answers ",
+            "alarms ",
+        ):
             rows += [(n, f"{counts[n]:,}") for n in sorted(counts) if n.startswith(prefix)]
         return rows
 

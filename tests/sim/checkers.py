@@ -104,7 +104,9 @@ class Checkers:
         self._check_head(node)
 
     def on_start_refused(self, node: SimNode, failure: StoreFailure) -> None:
-        """No crash may leave disks on which a node cannot start."""
+        """No crash may leave disks on which a node cannot start, once there is room again."""
+        if failure.code == "DISK_FAILED" and any(disk.failing for disk in node.machine.disks):
+            return
         raise Violation("start refused", f"{node.name}: {failure.code} {failure}")
 
     def on_input(self, node: SimNode, event: io.Input) -> None:
@@ -142,6 +144,8 @@ class Checkers:
                 return
         if message.signer != node.public_key:
             raise Violation("relay", f"{node.name} sends a vote that it did not sign")
+        if message.signer not in validators_at(node.running.store, message.height).members:
+            raise Violation("stranger", f"{node.name} votes at {message.height} as no member")
         if message.signature not in self._durable:
             if not node.machine.vote_disk.holds_durably(message.signature):
                 raise Violation(

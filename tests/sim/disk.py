@@ -2,7 +2,8 @@
 
 It behaves as the log of a LevelDB does. A batch is whole or absent, since a torn one fails its
 checksum; a sync makes everything before it durable too; of the batches after the last sync, a crash
-leaves a prefix of any length.
+leaves a prefix of any length. While it fails, nothing is written, or so its caller is told: what a
+failed write left behind is known only when the database is opened again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from random import Random
 
+from node.protocol.errors import StoreFailure
 from node.state.keyvalue import MemoryKeyValue, Put, Records
+
+HALF_WRITTEN_FOUND = 0.4
 
 
 class PowerCut(Exception):
@@ -25,6 +29,9 @@ class SimDisk:
         self._records = MemoryKeyValue()
         self._undo: list[list[Put]] = []
         self._writes_left: int | None = None
+        self._half_written: Sequence[Put] = ()
+        self.failing = False
+        self.failed = 0
         self.lost = 0
         self.torn = 0
 
@@ -39,7 +46,14 @@ class SimDisk:
         return self._records.iterate(start, stop, reverse, limit)
 
     def write(self, puts: Sequence[Put], sync: bool) -> None:
-        """As `KeyValue.write`; raises `PowerCut` where `cut_power_after` says so."""
+        """As `KeyValue.write`; raises `PowerCut` where `cut_power_after` says so.
+
+        While it fails, `StoreFailure` `DISK_FAILED`.
+        """
+        if self.failing:
+            self.failed += 1
+            self._half_written = puts
+            raise _failure()
         if self._writes_left is not None:
             self._writes_left -= 1
             if self._writes_left < 0:
@@ -54,7 +68,12 @@ class SimDisk:
         return self
 
     def reopen(self) -> None:
-        """As `KeyValue.reopen`."""
+        """As `KeyValue.reopen`: all or nothing of a failed write is there now, and not synced."""
+        if self.failing:
+            raise _failure()
+        if self._half_written and self._chance.random() < HALF_WRITTEN_FOUND:
+            self._apply(self._half_written, sync=False)
+        self._half_written = ()
 
     def close(self) -> None:
         """Nothing to give free."""
@@ -74,6 +93,9 @@ class SimDisk:
     def lose_power(self) -> None:
         """Forget some or all of what was never synced."""
         self._writes_left = None
+        if self._half_written:
+            self._apply(self._half_written, sync=False)
+            self._half_written = ()
         kept = self._chance.randint(0, len(self._undo)) if self._undo else 0
         self.lost += len(self._undo) - kept
         while len(self._undo) > kept:
@@ -95,3 +117,7 @@ class SimDisk:
         else:
             self._undo.append([(key, self._records.get(key)) for key, _ in puts])
         self._records.write(puts, sync)
+
+
+def _failure() -> StoreFailure:
+    return StoreFailure("DISK_FAILED", "no room")

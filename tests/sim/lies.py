@@ -63,7 +63,6 @@ class Lies:
         chance: Random,
     ) -> None:
         self._chain = genesis.chain
-        self._validators = genesis.validator_set
         self._secrets = secrets
         self._honest = [key for key in dict.fromkeys(keys) if key not in secrets]
         self._chance = chance
@@ -115,7 +114,7 @@ class Lies:
         for traitor in self._secrets:
             said[traitor] = self._view_change(message.height, message.view, traitor)
         ignorant = sorted(said.values(), key=lambda vote: (vote.prepared_view, vote.signer))
-        chosen = tuple(ignorant[: self._validators.quorum])
+        chosen = tuple(ignorant[: _quorum(node)])
         highest = highest_prepared(chosen)
         prepares = message.prepares if highest is not None else ()
         core = node.running
@@ -187,7 +186,7 @@ class Lies:
         for traitor in self._secrets:
             by_signer[traitor] = self._signed(Prepare(*place, traitor, b""))
         for victim in self._honest:
-            if len(by_signer) < self._validators.quorum and victim not in by_signer:
+            if len(by_signer) < _quorum(node) and victim not in by_signer:
                 by_signer[victim] = self._forged(Prepare(*place, victim, b""))
         proof = PreparedProof(chosen.header, chosen.transaction_hashes, tuple(by_signer.values()))
         claim = replace(
@@ -211,14 +210,14 @@ class Lies:
         ]
         return self._with_block(message, place, self._chance.choice(flaws))
 
-    def unseal(self, _: SimNode, message: BlockRange, __: Seen) -> Message | None:
+    def unseal(self, node: SimNode, message: BlockRange, __: Seen) -> Message | None:
         """A block of our own, sealed by traitors alone, and by others who never did."""
         if not message.blocks:
             return None
         place = self._chance.randrange(len(message.blocks))
         block = message.blocks[place]
         header = replace(block.header, time_ms=block.header.time_ms + 1)
-        fake = replace(block, header=header, certificate=self._certificate(header))
+        fake = replace(block, header=header, certificate=self._certificate(node, header))
         return self._with_block(message, place, fake)
 
     def wrong_range(self, _: SimNode, message: BlockRange, __: Seen) -> Message:
@@ -244,7 +243,7 @@ class Lies:
             parent=store.head.block_id,
             time_ms=parent.time_ms + 1,
         )
-        return CertifiedHeader(header, self._certificate(header))
+        return CertifiedHeader(header, self._certificate(node, header))
 
     # ---- out of the blue
 
@@ -326,11 +325,11 @@ class Lies:
         unsigned = ViewChange(height, view, NOTHING_PREPARED, b"", signer, b"", None)
         return self._signed(unsigned)
 
-    def _certificate(self, header: BlockHeader) -> CommitCertificate:
+    def _certificate(self, node: SimNode, header: BlockHeader) -> CommitCertificate:
         """Seals of all traitors, and forged ones up to a quorum."""
         block_id = header.id(self._chain)
         seals = []
-        for signer in [*self._secrets, *self._honest][: self._validators.quorum]:
+        for signer in [*self._secrets, *self._honest][: _quorum(node)]:
             unsigned = Commit(header.height, 0, block_id, signer, b"")
             make: Callable[[Commit], Commit] = (
                 self._signed if signer in self._secrets else self._forged
@@ -347,6 +346,11 @@ class Lies:
     def _with_block(self, message: BlockRange, place: int, block: CertifiedBlock) -> BlockRange:
         blocks = (*message.blocks[:place], block, *message.blocks[place + 1 :])
         return replace(message, blocks=blocks)
+
+
+def _quorum(node: SimNode) -> int:
+    """How many decide the height that is open at a node."""
+    return node.running.engine._validators.quorum
 
 
 def _headed(header: BlockHeader, result: BlockResult) -> BlockHeader:

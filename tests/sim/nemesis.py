@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from node.protocol.messages import Commit, Message, Prepare, PrePrepare, Transactions, ViewChange
+from tests.sim.disk import SimDisk
 from tests.sim.network import CALM, Network, Weather
 from tests.sim.node import Machine, SimNode
 from tests.sim.scheduler import Scheduler
@@ -26,6 +27,7 @@ SLOWNESS = (5, 40)
 SLOW_MS = (500, 5_000)
 JUMPS_MS = (-20_000, -5_000, -1_500, 1_500, 5_000, 20_000)
 JUMP_MS = (500, 6_000)
+FULL_MS = (200, 6_000)
 FAULT_KINDS = (
     "crash",
     "power_cut",
@@ -40,6 +42,7 @@ FAULT_KINDS = (
     "pause",
     "slow",
     "clock_jump",
+    "disk_full",
 )
 HUSHED: tuple[type[Message], ...] = (PrePrepare, Prepare, Commit, ViewChange, Transactions)
 INTERVALS_MS = (250, 700, 1_500, 4_000)
@@ -83,8 +86,9 @@ class Nemesis:
         self._network.heal()
         for node in self._nodes:
             node.defuse()
-            node.machine.state_disk.cut_power_after(None)
-            node.machine.vote_disk.cut_power_after(None)
+            for disk in node.machine.disks:
+                disk.cut_power_after(None)
+                disk.failing = False
             node.machine.slowness = 1
             self._put_right(node.machine)
             node.resume()
@@ -156,6 +160,24 @@ class Nemesis:
         machine = self._chance.choice(self._nodes).machine
         machine.slowness = self._chance.randint(*SLOWNESS)
         self._later(SLOW_MS, lambda: setattr(machine, "slowness", 1))
+
+    def _disk_full(self) -> None:
+        """Some machines cannot write for a while, most of them neither blocks nor votes."""
+        chance = self._chance
+        for node in chance.sample(
+            self._nodes, min(len(self._nodes), chance.choice((1, 1, 1, 2, 9)))
+        ):
+            state, votes = node.machine.disks
+            disks = chance.choice(((state, votes), (state, votes), (state,), (votes,)))
+            self._note(f"{node.name} has no room for {len(disks)} of its 2 databases")
+            for disk in disks:
+                disk.failing = True
+            self._later(FULL_MS, lambda disks=disks: self._make_room(disks))  # type: ignore[misc]
+
+    @staticmethod
+    def _make_room(disks: Sequence[SimDisk]) -> None:
+        for disk in disks:
+            disk.failing = False
 
     def _clock_jump(self) -> None:
         """A clock goes wrong by seconds at once, and is put right some time later."""

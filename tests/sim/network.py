@@ -5,6 +5,7 @@ travels inside its connection: it dies with it, and otherwise the weather decide
 lost, doubled, late or overtaken. Routes are cut one way at a time, so partitions may be symmetric,
 one-way or bridged; a cut that nobody notices swallows messages while both sides feel connected.
 Twins share one identity, so a node is connected with one of them at a time, and they never are.
+Whom the chain does not list, as one of the two sides knows it, is not connected with.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class Network:
         deliver: Callable[[int, int, Message], None],
         notify: Callable[[int, int, bool], None],
         is_up: Callable[[int], bool],
+        accepts: Callable[[int, int], bool] = lambda node, peer: True,
     ) -> None:
-        """`deliver(to, source, message)`; `notify(to, peer, connected)`.
+        """`deliver(to, source, message)`; `notify(to, peer, connected)`; `accepts(node, peer)`.
 
         `owners` has the member that each node is; twins are the same one.
         """
@@ -60,6 +62,7 @@ class Network:
         self._deliver = deliver
         self._notify = notify
         self._is_up = is_up
+        self._accepts = accepts
         self._sessions: dict[Pair, int] = {}
         self._last_session = 0
         self._dialling: set[Pair] = set()
@@ -89,6 +92,13 @@ class Network:
         """Try to connect `node`, which is up, with everybody else, and keep trying."""
         for other in self._others(node):
             self._dial_soon(_pair(node, other), delay_ms)
+
+    def relist(self, node: int) -> None:
+        """`node` has learnt that others may connect than before."""
+        for peer in self.peers_of(node):
+            if not self._may_connect((node, peer)):
+                self.break_off(node, peer)
+        self.dial(node)
 
     def break_off(self, first: int, second: int) -> None:
         """End a connection; what is under way in it is lost, and both sides notice."""
@@ -126,6 +136,8 @@ class Network:
         self._dialling.discard(pair)
         if pair in self._sessions or not all(self._is_up(node) for node in pair):
             return
+        if not self._may_connect(pair):
+            return  # Whoever learns more dials again.
         if pair in self.cut or pair[::-1] in self.cut or self._is_taken(pair):
             self._dial_soon(pair, REDIAL_MS)
             return
@@ -133,6 +145,9 @@ class Network:
         self._sessions[pair] = self._last_session
         for node, peer in (pair, pair[::-1]):
             self._notify(node, peer, True)
+
+    def _may_connect(self, pair: Pair) -> bool:
+        return self._accepts(*pair) and self._accepts(*pair[::-1])
 
     def _is_taken(self, pair: Pair) -> bool:
         """Whether one of the two is connected with the other's twin."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import assert_never
 
@@ -22,14 +22,15 @@ from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.messages import Message, Transactions
+from node.roster import Peers, Roster
 from tests.sim.disk import PowerCut, SimDisk
 from tests.sim.ports import Network, Observer
 from tests.sim.scheduler import Scheduler
 from tests.sim.trace import Trace, describe
 from tests.sim.world import SECRET
+from tests.sim.writer import WRITES, Write, Writer
 
 TICK_MS = 1_000
-DISK_MS_MAX = 6
 EXAMINE_MS_MAX = 6
 INBOX_MAX = 10_000
 RESTART_AFTER_FAILED_START_MS = 200
@@ -40,7 +41,8 @@ class Machine:
     """What a node is made of besides its core.
 
     `clock_offset_ms` is how wrong its clock is, `slowness` how many times longer than usual its
-    disk and its verifier take. One that is not `honest` keeps no promise.
+    disk and its verifier take. One that is not `honest` keeps no promise, one that is not
+    `admitted` to the network does not start. `given` are the peers that a newcomer is told of.
     """
 
     number: int
@@ -51,6 +53,13 @@ class Machine:
     clock_offset_ms: int = 0
     slowness: int = 1
     honest: bool = True
+    admitted: bool = True
+    given: Peers = field(default_factory=dict)
+
+    @property
+    def disks(self) -> tuple[SimDisk, SimDisk]:
+        """The disks of the state and of the votes."""
+        return self.state_disk, self.vote_disk
 
 
 class SimNode:
@@ -88,7 +97,8 @@ class SimNode:
         self._verdicts = verdicts
         self._inbox: deque[io.Input] = deque()
         self._outputs: deque[io.Output] = deque()
-        self._writing: io.WriteVote | io.WriteBlock | None = None
+        self._writer: Writer | None = None
+        self._roster: Roster | None = None
         self._timers: dict[int, int] = {}
         self._last_timer = 0
         self._fuse: int | None = None
@@ -116,35 +126,44 @@ class SimNode:
         """This machine's clock."""
         return self._scheduler.now_ms + self.machine.clock_offset_ms
 
+    @property
+    def known_peers(self) -> Peers:
+        """Who may connect, as far as this node, which is up, knows it."""
+        return self._roster.peers if self._roster is not None else {}
+
+    def accepts(self, peer: bytes) -> bool:
+        """Whether the chain, as far as this node knows it, lets `peer` connect."""
+        return self._roster is not None and peer in self._roster.peers
+
     # ---- life
 
     def start(self) -> None:
         """Open a core on what the disks hold, and join the network."""
-        if self.up:
+        machine = self.machine
+        if self.up or not machine.admitted:
             return
         self.incarnation += 1
-        machine = self.machine
         try:
-            self.core = open_core(
-                self._genesis,
-                CONTRACTS,
-                machine.key,
-                SECRET,
-                machine.state_disk,
-                machine.vote_disk,
-            )
+            for disk in machine.disks:
+                disk.reopen()
+            core = open_core(self._genesis, CONTRACTS, machine.key, SECRET, *machine.disks)
         except StoreFailure as failure:
             self._observer.on_start_refused(self, failure)
+            self._start_again("cannot write")
             return
         except PowerCut:
-            self._note("power fails while starting")
             self._observer.on_crashed(self, writing=True)
-            self._forget()
-            self._scheduler.after(RESTART_AFTER_FAILED_START_MS, self.start)
+            self._start_again("loses power")
             return
+        self.core = core
+        self._writer = Writer(
+            core, machine.disks, machine.chance, self._later, self._note, self.crash
+        )
+        self._roster = Roster(core.store, self.public_key, machine.given)
+        self._roster.attach(lambda _: self._network.relist(self.number))
         self._note(f"starts at height {self.height}")
         self._observer.on_started(self)
-        self._outputs.extend(self.core.engine.start(self.now_ms))
+        self._outputs.extend(core.engine.start(self.now_ms))
         self._network.dial(self.number)
         self._later(machine.chance.randint(1, TICK_MS), self._tick)
         self._pump()
@@ -154,11 +173,8 @@ class SimNode:
         if not self.up:
             return
         writing = self._writing
-        if writing is not None:
-            disk = self._disk_of(writing)
-            disk.cut_power_after(None)
-            if disk.survives():
-                self._write(writing)
+        if self._writer is not None:
+            self._writer.interrupt()
         self._note("crashes" + (f" in {type(writing).__name__}" if writing else ""))
         self._observer.on_crashed(self, writing is not None)
         self._forget()
@@ -190,16 +206,26 @@ class SimNode:
         self.paused = False
         self._pump()
 
+    def _start_again(self, why: str) -> None:
+        self._note(f"{why} while starting")
+        self._forget()
+        self._scheduler.after(RESTART_AFTER_FAILED_START_MS, self.start)
+
+    @property
+    def _writing(self) -> Write | None:
+        return self._writer.writing if self._writer is not None else None
+
     def _forget(self) -> None:
         self.core = None
+        self._writer = None
+        self._roster = None
         self._inbox.clear()
         self._outputs.clear()
-        self._writing = None
         self._timers.clear()
         self._fuse = None
         self.paused = False
-        self.machine.state_disk.lose_power()
-        self.machine.vote_disk.lose_power()
+        for disk in self.machine.disks:
+            disk.lose_power()
 
     # ---- inputs
 
@@ -219,8 +245,11 @@ class SimNode:
             self.feed(io.PeerMessage(peer, message))
 
     def examine(self, raws: Sequence[bytes], origin: bytes | None, request: int) -> None:
-        """Check raw transactions as the verifier process does, in a little while."""
-        if not self.up:
+        """Check raw transactions as the verifier process does, in a little while.
+
+        While nothing can be stored, clients are turned away.
+        """
+        if self._writer is None or (origin is None and self._writer.failing):
             return
         if request == 0:
             mempool = self.running.engine.mempool
@@ -268,7 +297,7 @@ class SimNode:
 
     def _perform_next(self) -> None:
         output = self._outputs.popleft()
-        is_write = isinstance(output, (io.WriteVote, io.WriteBlock))
+        is_write = isinstance(output, WRITES)
         if self._fuse is not None and (is_write or not self._fuse_in_writes):
             self._fuse -= 1
             if self._fuse < 0:
@@ -280,8 +309,8 @@ class SimNode:
     def _perform_in_part(self, output: io.Output) -> None:
         """Do as much of an output as a crash in the middle of it leaves done."""
         match output:
-            case io.WriteVote() | io.WriteBlock():
-                self._writing = output
+            case io.WriteVote() | io.WriteBlock() | io.TrimVotes():
+                self._begin(output)
             case io.SendToAll(message):
                 peers = self._network.peers_of(self.number)
                 self._send([peer for peer in peers if self.machine.chance.random() < 0.5], message)
@@ -292,12 +321,8 @@ class SimNode:
 
     def _perform(self, output: io.Output) -> None:
         match output:
-            case io.WriteVote() | io.WriteBlock():
-                self._writing = output
-                delay_ms = self.machine.chance.randint(1, DISK_MS_MAX) * self.machine.slowness
-                self._later(delay_ms, lambda: self._finish_write(output))
-            case io.TrimVotes(below_height):
-                self._trim(below_height)
+            case io.WriteVote() | io.WriteBlock() | io.TrimVotes():
+                self._begin(output)
             case io.SendTo(peer, message):
                 if reached := self._reached(peer):
                     self._send(reached, message)
@@ -322,6 +347,8 @@ class SimNode:
             case io.Committed(height, receipts):
                 self._note(f"committed {height}: {[receipt.code for receipt in receipts]}")
                 self._observer.on_committed(self, output)
+                if self._roster is not None:
+                    self._roster.on_committed(height, receipts)
             case io.Alarm(code, text) | io.Halt(code, text):
                 self._note(f"{type(output).__name__} {code}: {text}")
                 self._observer.on_trouble(self, output)
@@ -334,38 +361,20 @@ class SimNode:
         self._note(f"→ {names}: {describe(self._genesis.chain, message)}")
         self._network.send(self.number, targets, message)
 
-    def _trim(self, below_height: int) -> None:
-        try:
-            self.running.votes.trim(below_height)
-        except PowerCut:
-            self.crash()
+    def _begin(self, write: Write) -> None:
+        if self._writer is not None:
+            self._writer.begin(write, self.machine.slowness, lambda: self._end(write))
 
-    def _finish_write(self, output: io.WriteVote | io.WriteBlock) -> None:
-        self._writing = None
-        try:
-            self._write(output)
-        except PowerCut:
-            self.crash()
-            return
-        self._note(f"wrote {type(output).__name__} {output.height}")
-        if isinstance(output, io.WriteBlock):
+    def _end(self, write: Write) -> None:
+        """A write is on the disk."""
+        if isinstance(write, io.WriteBlock):
             core = self.running
-            core.store.adopt(output.batch)
-            written = io.BlockWritten(output.height)
+            core.store.adopt(write.batch)
+            written = io.BlockWritten(write.height)
             self._outputs.extend(core.engine.handle(written, self.now_ms))
+        if not isinstance(write, io.TrimVotes):
+            self._note(f"wrote {type(write).__name__} {write.height}")
         self._pump()
-
-    def _write(self, output: io.WriteVote | io.WriteBlock) -> None:
-        match output:
-            case io.WriteVote(height, record):
-                self.running.votes.append(record, height)
-            case io.WriteBlock(_, batch):
-                self.running.store.write(batch)
-
-    def _disk_of(self, output: io.WriteVote | io.WriteBlock) -> SimDisk:
-        if isinstance(output, io.WriteVote):
-            return self.machine.vote_disk
-        return self.machine.state_disk
 
     def _set_timer(self, token: int, delay_ms: int) -> None:
         self._last_timer += 1

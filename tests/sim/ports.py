@@ -25,6 +25,9 @@ class Network(Protocol):
     def dial(self, node: int, delay_ms: int = 0) -> None:
         """Connect a node that came up with everybody else."""
 
+    def relist(self, node: int) -> None:
+        """Who may connect with a node has changed."""
+
     def break_off(self, first: int, second: int) -> None:
         """End a connection."""
 

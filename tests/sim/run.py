@@ -17,16 +17,17 @@ from random import Random
 from types import SimpleNamespace
 from unittest.mock import patch
 
+from contracts.kernel.registry import nodes_of, validators_at
 from node import outputs as io
 from node.admission import Verdict
 from node.protocol import keys, sealing
 from node.protocol.errors import Refused, StoreFailure
-from node.protocol.genesis import Genesis
-from node.protocol.keys import PrivateKey
 from node.protocol.messages import Message
-from tests.sim.byzantine import STYLES, Betrayed, Mind
+from tests.sim.byzantine import Betrayed, Mind
+from tests.sim.cast import draw_cast
 from tests.sim.checkers import Checkers, Violation
 from tests.sim.disk import SimDisk
+from tests.sim.governors import Governors
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network
 from tests.sim.node import Machine, SimNode
@@ -34,10 +35,7 @@ from tests.sim.scheduler import Scheduler, Storm
 from tests.sim.story import Story
 from tests.sim.trace import Trace
 from tests.sim.workload import Workload
-from tests.sim.world import Shape, found, key_of
 
-SIZES = {4: 60, 5: 15, 6: 5, 7: 12, 8: 2, 9: 2, 10: 3, 1: 4}
-BYZANTINE = 0.85
 BYZANTINE_RESTART_MS = 500
 FAULTY_MS = (4_000, 18_000)
 BURST_PAUSE_MS = (700, 1_500, 3_000)
@@ -47,6 +45,9 @@ SETTLE_MS_MAX = 40_000
 DECEIVED_MS_MAX = 40_000
 """How much longer it may take for each byzantine member: silence must be waited out."""
 PROBE_MS_MAX = 15_000
+CHANGES_MS_MAX = 120_000
+STAY_ALL = 0.6
+FOR_EVER = 1 << 62
 LEAD_MS = 60_000
 
 
@@ -57,6 +58,7 @@ class Result:
     seed: int
     size: int
     byzantine: int = 0
+    newcomers: int = 0
     violation: str = ""
     kind: str = ""
     digest: str = ""
@@ -101,40 +103,50 @@ class Simulation:
 
     def __init__(self, seed: int, sink: Callable[[str], None] | None = None) -> None:
         chance = Random(f"{seed}/shape")
-        size = chance.choices(list(SIZES), list(SIZES.values()))[0]
-        shape = _shape(size, chance)
-        genesis = found(shape)
-        self.result = Result(seed, size)
+        cast = draw_cast(seed, chance)
+        self.result = Result(seed, cast.founders, cast.byzantine, newcomers=len(cast.newcomers))
         counts = self.result.counts
-        self._betrayal = Random(f"{seed}/byzantine")
-        self._styles = self._choose_traitors(genesis)
-        owners = [*range(size), *(n for n, style in self._styles.items() if style != "liar")]
-        start_ms = genesis.created_ms + LEAD_MS
+        self._cast = cast
         self._chance = chance
-        self._genesis = genesis
-        self._scheduler = Scheduler(start_ms)
-        self._start_ms = start_ms
-        self._trace = Trace(start_ms, sink)
+        self._start_ms = cast.genesis.created_ms + LEAD_MS
+        self._scheduler = Scheduler(self._start_ms)
+        self._trace = Trace(self._start_ms, sink)
         self._network = Network(
-            owners,
+            cast.owners,
             self._scheduler,
             Random(f"{seed}/network"),
             counts,
             self._deliver,
             self._notify,
             lambda number: self._nodes[number].up,
+            lambda number, peer: self._nodes[number].accepts(self._nodes[peer].public_key),
         )
-        traitors = frozenset(genesis.validator_set.members[number] for number in self._styles)
-        self.checkers = Checkers(genesis, counts, traitors)
-        self._mind = self._make_mind(owners)
-        self._nodes = self._make_nodes(seed, owners)
-        self._honest = [node for node in self._nodes if node.honest]
+        self.checkers = Checkers(cast.genesis, counts, cast.traitors)
+        self._mind = Mind(
+            cast,
+            self._network,
+            self._scheduler,
+            Random(f"{seed}/byzantine"),
+            counts,
+            self._note,
+        )
+        self._nodes = self._make_nodes(seed)
         self._workload = Workload(
-            Story(genesis, Random(f"{seed}/story")),
+            Story(cast.genesis, Random(f"{seed}/story")),
             self._nodes,
             self._scheduler,
             Random(f"{seed}/clients"),
             counts,
+        )
+        self._governors = Governors(
+            cast,
+            self._nodes,
+            self._workload,
+            self.checkers,
+            self._scheduler,
+            Random(f"{seed}/governors"),
+            counts,
+            self._note,
         )
         self._nemesis = Nemesis(
             self._nodes,
@@ -145,76 +157,47 @@ class Simulation:
             self._note,
         )
 
-    def _choose_traitors(self, genesis: Genesis) -> dict[int, str]:
-        """Who is byzantine, and in what way: up to f members."""
-        chance, members = self._betrayal, genesis.validator_set
-        # A preset number may ask for more votes than PBFT: then fewer may be silent.
-        most = min(members.faulty_max, members.dead_max)
-        if not most or chance.random() >= BYZANTINE:
-            return {}
-        count = chance.randint(1, most)
-        self.result.byzantine = count
-        chosen = sorted(chance.sample(range(len(members.members)), count))
-        return {number: chance.choice(STYLES) for number in chosen}
-
-    def _make_mind(self, owners: Sequence[int]) -> Mind:
-        members = self._genesis.validator_set.members
-        keys = {members[number]: self._key(number) for number in self._styles}
-        return Mind(
-            self._genesis,
-            [members[number] for number in owners],
-            keys,
-            self._network,
-            self._scheduler,
-            self._betrayal,
-            self.result.counts,
-            self._note,
-        )
-
-    def _key(self, number: int) -> PrivateKey:
-        public_key = self._genesis.validator_set.members[number]
-        names = (f"node{place}" for place in range(self.result.size))
-        return next(key_of(name) for name in names if key_of(name).public_key == public_key)
-
-    def _make_nodes(self, seed: int, owners: Sequence[int]) -> list[SimNode]:
-        members = self._genesis.validator_set.members
-        keys = [members[number] for number in owners]
+    def _make_nodes(self, seed: int) -> list[SimNode]:
+        cast = self._cast
+        keys = [cast.keys[owner].public_key for owner in cast.owners]
         verdicts: dict[bytes, Verdict] = {}
         nodes = []
-        for number, owner in enumerate(owners):
-            style = self._styles.get(owner)
+        for number, owner in enumerate(cast.owners):
+            style = cast.styles.get(owner)
+            lies = style in ("liar", "both")
+            node = SimNode(
+                self._make_machine(seed, number, owner),
+                cast.genesis,
+                keys,
+                self._scheduler,
+                Betrayed(self._network, self._mind) if lies else self._network,
+                self,
+                self._trace,
+                verdicts,
+            )
             if number != owner:
                 self._note(f"node{number} is a twin of node{owner}")
-            disk_chance = Random(f"{seed}/disk{number}")
-            disks = SimDisk(disk_chance), SimDisk(disk_chance)
-            if self._chance.random() < FIRST_START_FAILS:
-                self._chance.choice(disks).cut_power_after(0)
-            machine = Machine(
-                number,
-                self._key(owner),
-                *disks,
-                Random(f"{seed}/node{number}"),
-                self._chance.randint(-SKEW_MS_MAX, SKEW_MS_MAX),
-                honest=style is None,
-            )
-            lies = style in ("liar", "both")
-            nodes.append(
-                SimNode(
-                    machine,
-                    self._genesis,
-                    keys,
-                    self._scheduler,
-                    Betrayed(self._network, self._mind) if lies else self._network,
-                    self,
-                    self._trace,
-                    verdicts,
-                )
-            )
             if style is not None:
                 self._note(f"node{number} is byzantine: {style}")
             if lies:
-                self._mind.own(nodes[-1])
+                self._mind.own(node)
+            nodes.append(node)
         return nodes
+
+    def _make_machine(self, seed: int, number: int, owner: int) -> Machine:
+        disk_chance = Random(f"{seed}/disk{number}")
+        disks = SimDisk(disk_chance), SimDisk(disk_chance)
+        if self._chance.random() < FIRST_START_FAILS:
+            self._chance.choice(disks).cut_power_after(0)
+        return Machine(
+            number,
+            self._cast.keys[owner],
+            *disks,
+            Random(f"{seed}/node{number}"),
+            self._chance.randint(-SKEW_MS_MAX, SKEW_MS_MAX),
+            honest=owner not in self._cast.styles,
+            admitted=owner < self._cast.founders,
+        )
 
     def run(self) -> Result:
         """All phases; never raises."""
@@ -229,9 +212,10 @@ class Simulation:
             result.kind = "crash"
             result.violation = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         for node in self._nodes:
-            for disk in (node.machine.state_disk, node.machine.vote_disk):
+            for disk in node.machine.disks:
                 result.counts["unsynced writes lost"] += disk.lost
                 result.counts["synced writes torn"] += disk.torn
+                result.counts["writes refused by a full disk"] += disk.failed
         result.digest = self._trace.digest
         result.virtual_ms = self._scheduler.now_ms - self._start_ms
         result.counts["events"] = self._scheduler.events
@@ -246,10 +230,12 @@ class Simulation:
             self._scheduler.after(chance.randint(0, 300), node.start)
         self._scheduler.after(400, self._nemesis.start)
         self._scheduler.after(400, self._mind.start)
+        self._scheduler.after(400, self._governors.start)
         self._workload.start(self._start_ms + faulty_ms, chance.choice(BURST_PAUSE_MS))
         self._scheduler.run_until(self._start_ms + faulty_ms)
         self._note("peace")
         self._nemesis.heal()
+        self._governors.stop()
         self._workload.be_patient()
         self._mind.flood_no_more()
         absent = self._send_some_away()
@@ -260,12 +246,16 @@ class Simulation:
         probe = self._workload.probe()
         probe_ms_max = PROBE_MS_MAX + DECEIVED_MS_MAX * self.result.byzantine
         self._await("probed", probe_ms_max, lambda: self._is_booked_by_all(probe))
+        for node in absent:
+            node.start()
         if absent:
-            for node in absent:
-                node.start()
             self._await("caught up", settle_ms_max, self._is_settled)
+        if not self._governors.done:
+            self._governors.go_on()
+            self._await("changed", CHANGES_MS_MAX, lambda: self._governors.done)
+            self._await("settled again", settle_ms_max, self._is_settled)
         self.checkers.finish(
-            self._honest,
+            self._concerned,
             list(self._workload.acknowledged),
             self._workload.hopeless,
             self._workload.made,
@@ -273,14 +263,36 @@ class Simulation:
 
     def _send_some_away(self) -> Sequence[SimNode]:
         """In some runs as many nodes as may be dead stay down until everything has settled."""
-        dead_max = self._genesis.validator_set.dead_max - self.result.byzantine
-        if self._chance.random() < 0.6 or dead_max <= 0:
+        if self._governors.busy or self._chance.random() < STAY_ALL:
             return ()
-        absent = self._chance.sample(self._honest, dead_max)
+        store = self._best.running.store
+        sets = [
+            validators_at(store, height).members for height in (store.head.height + 1, FOR_EVER)
+        ]
+        absent: list[SimNode] = []
+        for node in self._chance.sample(self._concerned, len(self._concerned)):
+            away = [other.public_key for other in (*absent, node)]
+            if all(self._cast.bears(members, away) for members in sets):
+                absent.append(node)
+        if not absent:
+            return ()
         for node in absent:
             node.crash()
         self.result.counts["settled with nodes down"] += 1
         return absent
+
+    @property
+    def _concerned(self) -> list[SimNode]:
+        """The honest nodes that are up and that the chain lists: promises are made to them."""
+        listed = {node.public_key for node in nodes_of(self._best.running.store)}
+        up = [node for node in self._nodes if node.up and node.honest]
+        return [node for node in up if node.public_key in listed]
+
+    @property
+    def _best(self) -> SimNode:
+        """An honest node that knows most."""
+        up = [node for node in self._nodes if node.up and node.honest]
+        return max(up, key=lambda node: node.height)
 
     def _await(self, what: str, within_ms: int, holds: Callable[[], bool]) -> None:
         deadline_ms = self._scheduler.now_ms + within_ms
@@ -289,7 +301,7 @@ class Simulation:
         self._note(what)
 
     def _is_settled(self) -> bool:
-        nodes = [node for node in self._honest if node.up]
+        nodes = self._concerned
         head = nodes[0].running.store.head.block_id
         return (
             all(node.running.store.head.block_id == head for node in nodes)
@@ -299,15 +311,14 @@ class Simulation:
 
     def _is_booked_by_all(self, identity: bytes) -> bool:
         booked = self.checkers.booked.get(identity)
-        nodes = [node for node in self._honest if node.up]
+        nodes = self._concerned
         return booked is not None and all(node.height >= booked.height for node in nodes)
 
     def _state(self) -> str:
         """Where everybody stands, for the report of a run that does not settle."""
         heads = ", ".join(
             f"{node.name} {node.height} ({len(node.running.engine.mempool)} pooled)"
-            for node in self._honest
-            if node.up
+            for node in self._concerned
         )
         return f"{heads}; {len(self._workload.waiting)} clients wait"
 
@@ -375,10 +386,3 @@ class Simulation:
             # It has met its twin, or a lie of its own; the traitor starts it again.
             node.crash()
             self._scheduler.after(BYZANTINE_RESTART_MS, node.start)
-
-
-def _shape(size: int, chance: Random) -> Shape:
-    """Timeouts are short; the preset number is mostly the one that PBFT needs anyway."""
-    base_ms = chance.choice((250, 500, 1_000))
-    more_than = chance.choice((0, 0, size // 2, size - 1)) if size > 1 else 0
-    return Shape(size, more_than, base_ms, 4 * base_ms)

@@ -132,6 +132,11 @@ class Story:
         self._now_ms = now_ms
         return self._enrol()
 
+    def governance(self, now_ms: int, sender: str, action: str, args: dict[str, Any]) -> Made:
+        """What an administrator wants of the kernel."""
+        self._now_ms = now_ms
+        return self._make(sender, ("kernel", action, args))
+
     def learn(self, made: Made, receipt: Receipt) -> None:
         """A client saw a receipt."""
         for _, action, args in made.calls:

@@ -58,7 +58,7 @@ class Workload:
         chance: Random,
         counts: Counter[str],
     ) -> None:
-        self._story = story
+        self.story = story
         self._nodes = nodes
         self._scheduler = scheduler
         self._chance = chance
@@ -85,15 +85,15 @@ class Workload:
 
     def probe(self) -> bytes:
         """One more good transaction, sent to one node that is up; its id."""
-        made = self._story.probe(self._scheduler.now_ms)
+        made = self.story.probe(self._scheduler.now_ms)
         order = self._take(made, careless=False)
-        honest = [node for node in self._nodes if node.up and node.honest]
+        honest = [n for n in self._nodes if n.up and n.honest and n.machine.admitted]
         self._submit(order, made, self._chance.choice(honest))
         return made.transaction.id
 
-    def send(self, made: Made) -> None:
+    def send(self, made: Made, *, careless: bool) -> None:
         """Send one transaction, now and then to several nodes at once."""
-        order = self._take(made, careless=self._chance.random() < CARELESS)
+        order = self._take(made, careless=careless)
         if made.forgery:
             for node in self._nodes:
                 node.examine((made.forgery,), None, UNHEEDED_REQUEST)
@@ -107,6 +107,11 @@ class Workload:
         """Whether nobody waits for anything that can still come."""
         now_ms = self._scheduler.now_ms
         return all(self._is_over(order, now_ms) for order in self.waiting.values())
+
+    def is_given_up(self, identity: bytes) -> bool:
+        """Whether the client of a transaction expects nothing of it any more."""
+        order = self.waiting.get(identity)
+        return order is not None and self._is_over(order, self._scheduler.now_ms)
 
     # ---- what nodes say
 
@@ -139,16 +144,16 @@ class Workload:
     def _acknowledge(self, receipt: Receipt) -> None:
         self._counts["transactions acknowledged"] += 1
         order = self.waiting.pop(receipt.transaction_id)
-        self._story.learn(order.made, receipt)
+        self.story.learn(order.made, receipt)
         self.acknowledged[receipt.transaction_id] = order
 
     # ---- sending
 
     def _lay_foundation(self) -> None:
         now_ms = self._scheduler.now_ms
-        foundation = self._story.foundation(now_ms)
+        foundation = self.story.foundation(now_ms)
         for made in foundation:
-            self.send(made)
+            self._send(made)
         if foundation and now_ms < self._until_ms:
             self._scheduler.after(FOUNDATION_MS, self._lay_foundation)
 
@@ -157,8 +162,8 @@ class Workload:
         if now_ms >= self._until_ms:
             return
         for _ in range(self._chance.randint(1, BURST_MAX)):
-            for made in self._story.next(now_ms):
-                self.send(made)
+            for made in self.story.next(now_ms):
+                self._send(made)
         self._scheduler.after(
             self._chance.randint(50, pause_ms_max), lambda: self._burst(pause_ms_max)
         )
@@ -174,6 +179,9 @@ class Workload:
             if raws:
                 node.examine(raws, None, UNHEEDED_REQUEST)
         self._scheduler.after(self._chance.randint(*INSIST_MS), self._insist)
+
+    def _send(self, made: Made) -> None:
+        self.send(made, careless=self._chance.random() < CARELESS)
 
     def _take(self, made: Made, *, careless: bool) -> Order:
         identity = made.transaction.id
@@ -200,7 +208,7 @@ class Workload:
         if order.made.transaction.id not in self.waiting or order.refused:
             return
         if not (order.careless or (self._patient and self._is_promised(order))):
-            running = [node for node in self._nodes if node.up]
+            running = [node for node in self._nodes if node.up and node.machine.admitted]
             if running:
                 self._counts["transactions sent again"] += 1
                 self._submit(order, order.made, self._chance.choice(running))
@@ -208,7 +216,10 @@ class Workload:
 
     def _is_promised(self, order: Order) -> bool:
         return any(
-            node.up and order.promised.get(node.number) == node.incarnation for node in self._nodes
+            node.up
+            and node.machine.admitted
+            and order.promised.get(node.number) == node.incarnation
+            for node in self._nodes
         )
 
     def _is_over(self, order: Order, now_ms: int) -> bool:
