@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import NamedTuple
 
 import aiohttp
@@ -26,16 +27,20 @@ Headers = Callable[[str], Awaitable[dict[str, str]]]
 
 
 class StreamEvent(NamedTuple):
-    """Something final: `id` is the cursor to resume behind, `kind` block, tx or event."""
+    """Something final, as the node at `url` says.
+
+    `id` is the cursor to resume behind, `kind` block, tx or event.
+    """
 
     id: str
     kind: str
     data: Json
+    url: str
 
 
 async def stream(
     connection: Connection, query: Mapping[str, str], after: str | None, headers: Headers
-) -> AsyncIterator[StreamEvent]:
+) -> AsyncGenerator[StreamEvent]:
     """Endless; goes on with another node whenever one fails, ends the stream or talks nonsense.
 
     Raises `Rejected` when all nodes refuse the request itself, one after the other: asking again
@@ -45,9 +50,10 @@ async def stream(
     while True:
         url = connection.order()[0]
         try:
-            async for event in _read(connection, url, query, cursor, headers):
-                pause, refused, cursor = PAUSE_SECONDS_MIN, 0, event.id
-                yield event
+            async with aclosing(_read(connection, url, query, cursor, headers)) as events:
+                async for event in events:
+                    pause, refused, cursor = PAUSE_SECONDS_MIN, 0, event.id
+                    yield event
         except Rejected:
             refused += 1
             if refused >= len(connection.urls):
@@ -65,7 +71,7 @@ async def _read(
     query: Mapping[str, str],
     cursor: str | None,
     headers: Headers,
-) -> AsyncIterator[StreamEvent]:
+) -> AsyncGenerator[StreamEvent]:
     """The events of one connection, until it ends. Raises `ValueError` for nonsense."""
     sent = {"Accept": "text/event-stream", **await headers(url)}
     if cursor is not None:
@@ -86,7 +92,7 @@ async def _read(
                 name, _, value = line.partition(":")
                 fields[name] = value.removeprefix(" ")
             elif not line and "id" in fields and "data" in fields:
-                event = _event(fields)
+                event = _event(fields, url)
                 if _position(event.id) <= last:
                     raise ValueError("the stream goes backwards")
                 last, fields = _position(event.id), {}
@@ -95,11 +101,11 @@ async def _read(
                 fields = {}  # about the stream itself, as `lagged`: it ends now
 
 
-def _event(fields: Mapping[str, str]) -> StreamEvent:
+def _event(fields: Mapping[str, str], url: str) -> StreamEvent:
     data = json.loads(fields["data"])
     if not isinstance(data, dict):
         raise ValueError("an event is a JSON object")
-    return StreamEvent(fields["id"], fields.get("event", "message"), data)
+    return StreamEvent(fields["id"], fields.get("event", "message"), data, url)
 
 
 def _position(cursor: str) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -190,10 +191,13 @@ class NodeApi:
         answer = await self.ask(Request("GET", f"/v1/transactions/{transaction_id.hex()}"), viewer)
         return parse_outcome(transaction_id.hex(), answer.body)
 
-    async def simulate(self, transaction: Transaction) -> Outcome:
-        """What the transaction would do now, without sending it on; raises `Rejected`."""
+    async def simulate(self, transaction: Transaction, viewer: PrivateKey | None = None) -> Outcome:
+        """What the transaction would do now, without sending it on; raises `Rejected`.
+
+        The details are for the sender's eyes, as `viewer`.
+        """
         request = Request("POST", "/v1/transactions/simulate", body=transaction.raw)
-        answer = await self.connection.ask(request)
+        answer = await self.ask(request, viewer)
         return parse_outcome(transaction.id.hex(), answer.body)
 
     def decode(self, raw: bytes) -> Transaction:
@@ -260,7 +264,7 @@ class NodeApi:
         after: str | None = None,
         contract: str | None = None,
         viewer: PrivateKey | None = None,
-    ) -> AsyncIterator[StreamEvent]:
+    ) -> AsyncGenerator[StreamEvent]:
         """Blocks, transactions and events as they become final, over reconnections and fail-over.
 
         `after` is the id of the last event handled: the stream continues behind it, on any node.
@@ -272,8 +276,9 @@ class NodeApi:
         query = {"type": ",".join(kinds)} if kinds else {}
         if contract is not None:
             query["contract"] = contract
-        async for event in stream(self.connection, query, after, headers):
-            yield event
+        async with aclosing(stream(self.connection, query, after, headers)) as found:
+            async for event in found:
+                yield event
 
     # ---- inside
 

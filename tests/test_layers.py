@@ -99,7 +99,8 @@ DOORS: dict[str, set[str]] = {
     "asyncio": ASYNC | {"client"},
     "uvloop": {"node.app"},
     "plyvel": {"node.state.level"},
-    "aiohttp": {"node.http", "client.connection", "client.events"},
+    "aiohttp": {"node.http", "client.connection", "client.events", "client.webhook"},
+    "sqlite3": {"client.journal"},
     "coincurve": {"node.protocol.keys"},
     "ecdsa": {"node.protocol.keys"},
     "cryptography": {

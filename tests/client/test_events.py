@@ -25,7 +25,7 @@ async def _take(
             seen.append(f"{event.id} {event.kind}")
             if len(seen) == count:
                 break
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
     return seen
 
 

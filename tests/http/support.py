@@ -32,7 +32,13 @@ from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import EphemeralKey, Opener, seal_call
 from node.protocol.ticket import sign_ticket
-from node.protocol.transaction import Call, SealedCall, Transaction, sign_transaction
+from node.protocol.transaction import (
+    Call,
+    SealedCall,
+    Transaction,
+    lifetime_code,
+    sign_transaction,
+)
 from node.protocol.validators import ValidatorSet
 from node.query import Query
 from node.state.keyvalue import KeyValue, MemoryKeyValue
@@ -234,6 +240,9 @@ class Service:
             return Verdict(transaction.id, "COMMITTED", "")
         if transaction.id in self.pool:
             return Verdict(transaction.id, "KNOWN", "")
+        code = lifetime_code(transaction.body.valid_until, self.world.now_ms)
+        if code is not None:
+            return Verdict(transaction.id, code, "sign it again")
         if len(self.pool) >= self.capacity:
             return Verdict(transaction.id, "MEMPOOL_FULL", "no room")
         self.pool[transaction.id] = transaction

@@ -66,7 +66,7 @@ class FakeNetwork:
             identity, code = await self._final.get()
             if self._chance.random() < self._mishaps / 4:
                 raise Rejected("BAD_PARAMETER", "beyond the last final block")
-            yield StreamEvent("4.1", "tx", {"id": identity.hex(), "code": code})
+            yield StreamEvent("4.1", "tx", {"id": identity.hex(), "code": code}, "")
 
     async def post(self, _: object, url: str, raws: Sequence[bytes]) -> list[BatchItem]:
         await asyncio.sleep(0)
