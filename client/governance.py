@@ -72,7 +72,7 @@ class Administrators:
         outcome = await self._api.submit(transaction, timeout_seconds=SUBMIT_SECONDS)
         if outcome.final:
             # Why something was refused is for its sender alone.
-            outcome = await self._api.outcome(transaction.id, viewer=key)
+            outcome = await self._api.verified.outcome(transaction.id, viewer=key)
         return outcome.require()
 
 

@@ -14,25 +14,19 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from client.connection import ATTEMPT_SECONDS, Answer, Connection, Request
-from client.errors import (
-    ClientError,
-    Expired,
-    NoQuorum,
-    Overloaded,
-    Rejected,
-    Unreachable,
-)
+from client.errors import ClientError, NoQuorum, Overloaded, Unreachable
 from client.events import StreamEvent, stream
 from client.light import LightClient
 from client.outcomes import Json, Outcome, Verdict, failed_checks, parse_outcome, parse_verdict
 from client.sessions import Sessions
+from client.settling import Settling, Turn, pause
 from client.verified import VerifiedReader
 from node.protocol.encoding import encode
 from node.protocol.genesis import Genesis
@@ -49,20 +43,8 @@ from node.protocol.transaction import (
 )
 
 VALID_FOR_MS = 5 * 60 * 1000
-TURN_SECONDS_MAX = 3.0
-TURN_SECONDS_MIN = 0.5
-TURN_MARGIN_SECONDS = 1.0
 SUBMIT_SECONDS = 15.0
-UNKNOWN_PAUSE_SECONDS = 0.2
-EXPIRED = "TX_EXPIRED"
 BATCH_TYPE = "application/x-groat-batch"
-
-
-class Turn(NamedTuple):
-    """One node's turn: how long it may hold the request (s), and when it ends (monotonic)."""
-
-    hold: float
-    deadline: float
 
 
 class NodeApi:
@@ -86,6 +68,7 @@ class NodeApi:
         self.light = LightClient(genesis, trust)
         self.connection = Connection(urls, attempt_seconds)
         self.verified = VerifiedReader(self.light, self)
+        self._settling = Settling(self.connection, self.verified, self.light, now_ms)
         self._sessions = Sessions(genesis, self.connection, now_ms, node_keys or {})
         self._epoch = genesis.epoch_key
         self._now_ms = now_ms
@@ -145,9 +128,10 @@ class NodeApi:
         """Send, and with `wait` = "commit" stay until it is final; "check": until it is admitted.
 
         "none" asks for no verdict. Sending the same transaction again is harmless. Returns a final
-        outcome (perhaps a failed one) or, after `timeout_seconds`, a pending one. Raises
-        `Rejected` if the network refuses it, `Expired` where it can never become final,
-        `Unreachable`, `Overloaded`, `NoQuorum`.
+        outcome (perhaps a failed one), which is proved, or after `timeout_seconds` a pending one.
+        Raises `Rejected` if the network refuses it, `Expired` where it can never become final,
+        `Unreachable`, `Overloaded`, `NoQuorum`, or `Unproven` where what is said to be final was
+        proved by nobody.
         """
         deadline = time.monotonic() + timeout_seconds
         if wait != "commit":
@@ -156,7 +140,8 @@ class NodeApi:
         async def send(url: str, turn: Turn) -> Answer:
             return await self.connection.ask(_submission(transaction, wait, turn), url)
 
-        return await self._until_final(transaction.id, send, deadline, transaction.body.valid_until)
+        until = transaction.body.valid_until
+        return await self._settling.until_final(transaction.id, send, deadline, until)
 
     async def submit_many(self, transactions: Sequence[Transaction]) -> list[Verdict]:
         """Send up to 500 transactions to one node; a verdict on each, in order."""
@@ -175,16 +160,18 @@ class NodeApi:
     ) -> Outcome:
         """Stay until the transaction is final, at most `timeout_seconds`; then pending or unknown.
 
-        With `valid_until` (ms), raises `Expired` once it is certain that it never will be final.
+        A final outcome is proved; raises `Unproven` where it only is said to be. With
+        `valid_until` (ms), raises `Expired` once it is certain that it never will be final.
         """
         deadline = time.monotonic() + timeout_seconds
 
         async def look(url: str, turn: Turn) -> Answer:
-            path, query = f"/v1/transactions/{transaction_id.hex()}", {"wait": f"{turn.hold:.3f}"}
+            path = f"/v1/transactions/{transaction_id.hex()}"
+            query = {"wait": f"{turn.hold:.3f}", "prove": "true"}
             request = Request("GET", path, query, wait_seconds=turn.hold, deadline=turn.deadline)
             return await self.connection.ask(request, url)
 
-        return await self._until_final(transaction_id, look, deadline, valid_until)
+        return await self._settling.until_final(transaction_id, look, deadline, valid_until)
 
     async def outcome(self, transaction_id: bytes, viewer: PrivateKey | None = None) -> Outcome:
         """What the network knows of a transaction now."""
@@ -295,77 +282,13 @@ class NodeApi:
                 answer = await self.connection.ask(request)
                 return parse_outcome(transaction.id.hex(), answer.body)
             except Overloaded as error:
-                await _pause(error, deadline)
-
-    async def _until_final(
-        self,
-        transaction_id: bytes,
-        ask: Callable[[str, Turn], Awaitable[Answer]],
-        deadline: float,
-        valid_until: int | None,
-    ) -> Outcome:
-        """Ask node after node, each for a moment, so that no single one can keep the answer."""
-        identity = transaction_id.hex()
-        outcome, silent = Outcome(identity, "unknown"), 0
-        nodes: list[str] = []
-        while True:
-            nodes = nodes or self.connection.order()
-            turn = _turn(deadline, len(nodes))
-            try:
-                answer = await ask(nodes.pop(0), turn)
-                outcome, silent = parse_outcome(identity, answer.body), 0
-            except Overloaded as error:
-                await _pause(error, deadline)
-            except Unreachable:
-                silent += 1
-                if silent >= len(self.connection.urls) and outcome.status == "unknown":
-                    raise
-            except Rejected as refusal:
-                # Once taken by one node, what another thinks of it decides nothing.
-                if outcome.status == "unknown" and refusal.code != EXPIRED:
-                    raise
-            if outcome.final:
-                return outcome
-            if valid_until is not None and self._now_ms() > valid_until:
-                await self._check_expired(transaction_id, valid_until)
-            if time.monotonic() >= deadline:
-                return outcome
-            if outcome.status == "unknown":
-                await asyncio.sleep(UNKNOWN_PAUSE_SECONDS)
-
-    async def _check_expired(self, transaction_id: bytes, valid_until: int) -> None:
-        """Raise `Expired` if more nodes than may lie are past `valid_until` without the id."""
-        silent = 0
-        for url in self.connection.urls:
-            try:
-                header = await self.verified.header("latest", url)
-                path = f"/v1/transactions/{transaction_id.hex()}"
-                answer = await self.connection.ask(Request("GET", path), url)
-            except ClientError:
-                continue
-            if parse_outcome(transaction_id.hex(), answer.body).final:
-                return
-            # The header was asked for first: the look-up saw at least that block.
-            silent += header.time_ms > valid_until
-        if silent > self.light.validators_at(self.light.head.height + 1).faulty_max:
-            identity = transaction_id.hex()
-            message = (
-                f"{identity} was not ordered in its lifetime and never will be; send a new one"
-            )
-            raise Expired(EXPIRED, message, id=identity)
-
-
-def _turn(deadline: float, nodes: int) -> Turn:
-    """A fair part of the time that is left, so that a silent node does not use it all up."""
-    now = time.monotonic()
-    seconds = max(min((deadline - now) / nodes, TURN_SECONDS_MAX), TURN_SECONDS_MIN)
-    return Turn(max(seconds - TURN_MARGIN_SECONDS, 0.0), now + seconds)
+                await pause(error, deadline)
 
 
 def _submission(transaction: Transaction, wait: str, turn: Turn) -> Request:
     query = {"wait": wait}
     if wait == "commit":
-        query["timeout"] = f"{turn.hold:.3f}"
+        query |= {"timeout": f"{turn.hold:.3f}", "prove": "true"}
     return Request(
         "POST",
         "/v1/transactions",
@@ -374,11 +297,3 @@ def _submission(transaction: Transaction, wait: str, turn: Turn) -> Request:
         wait_seconds=turn.hold,
         deadline=turn.deadline,
     )
-
-
-async def _pause(error: Overloaded, deadline: float) -> None:
-    """Do as an overloaded node asks; raises the error where there is no time for it."""
-    seconds = float(str(error.details.get("retry_after", 1.0)))
-    if time.monotonic() + seconds >= deadline:
-        raise error
-    await asyncio.sleep(seconds)

@@ -19,9 +19,10 @@ from client.light import (
     decode_header,
     decode_receipt,
 )
+from client.outcomes import Json, Outcome, parse_outcome
 from node.protocol.block import BlockHeader, Receipt, public_receipt_hash, receipt_hash
 from node.protocol.errors import Refused
-from node.protocol.json_view import bytes_from_json, integer_from_json
+from node.protocol.json_view import bytes_from_json, integer_from_json, time_to_json, to_json
 from node.protocol.keys import PUBLIC_KEY_BYTES, PrivateKey
 from node.protocol.messages import CertifiedHeader
 from node.protocol.validators import ValidatorSet
@@ -136,6 +137,24 @@ class VerifiedReader:
         """What became of a final transaction: its code, and all else that `viewer` may read."""
         path = f"/v1/transactions/{transaction_id.hex()}"
         answer = await self._asker.ask(Request("GET", path, {"prove": "true"}), viewer)
+        return await self._receipt(transaction_id, answer)
+
+    async def outcome(
+        self, transaction_id: bytes, answer: Answer | None = None, viewer: PrivateKey | None = None
+    ) -> Outcome:
+        """The same as an outcome, which shows nothing of the receipt that is not proved.
+
+        It is made of an `answer` that has it with its proof, or asked for.
+        """
+        if answer is None:
+            path = f"/v1/transactions/{transaction_id.hex()}"
+            answer = await self._asker.ask(Request("GET", path, {"prove": "true"}), viewer)
+        proven = await self._receipt(transaction_id, answer)
+        said = {name: value for name, value in answer.body.items() if name != "proof"}
+        return proven_outcome(transaction_id, proven, said)
+
+    async def _receipt(self, transaction_id: bytes, answer: Answer) -> ProvenReceipt:
+        """What an answer proves."""
         url, shown, proof = answer.url, answer.body.get("receipt"), answer.body.get("proof")
         if not isinstance(proof, dict) or not isinstance(shown, dict):
             raise Unproven("NO_PROOF", f"{url} gave no proof; is the transaction final?")
@@ -202,6 +221,27 @@ class VerifiedReader:
         except (KeyError, TypeError, Refused):
             raise Unproven("BAD_VALIDATORS", f"{url} gave no validator set") from None
         return _Era(since, ValidatorSet(members, more_than))
+
+
+def proven_outcome(identity: bytes, proven: ProvenReceipt, said: Json | None = None) -> Outcome:
+    """A proved outcome; of what a node `said` it keeps what no receipt shows, such as the calls."""
+    receipt: Json = {"code": proven.code}
+    if proven.receipt is not None:
+        receipt["details"] = to_json(proven.receipt.details)
+        receipt["events"] = [
+            {"contract": one.contract, "name": one.name, "data": to_json(one.data)}
+            for one in proven.receipt.events
+        ]
+    body = {
+        **(said or {}),
+        "id": identity.hex(),
+        "status": "committed" if proven.code == "OK" else "failed",
+        "height": str(proven.header.height),
+        "time": time_to_json(proven.header.time_ms),
+        "receipt": receipt,
+        "verified": True,
+    }
+    return parse_outcome(identity.hex(), body)
 
 
 def _decoded(canonical: object, url: str) -> CertifiedHeader:

@@ -7,7 +7,7 @@ and events are for those whom `may_read` lets in. Nothing here waits, writes, or
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from contracts.kernel import registry
@@ -18,7 +18,7 @@ from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Refused
 from node.protocol.genesis import Genesis
 from node.protocol.json_view import time_to_json, to_json
-from node.protocol.proofs import merkle_path
+from node.protocol.proofs import merkle_levels, path_in
 from node.protocol.sealing import Opener
 from node.protocol.transaction import Call, SealedCall, Transaction, parse_transaction
 from node.protocol.validators import ValidatorSet
@@ -42,6 +42,7 @@ BLOCK_ID_DIGITS = 64
 # More than the events of any transaction: one is 100 calls, each of which touches 100 cards.
 INDEXES_PER_TRANSACTION = 100_000
 T = TypeVar("T")
+Levels = Sequence[Sequence[bytes]]
 NOBODY = Viewer(None, frozenset())
 
 
@@ -61,6 +62,7 @@ class Query:
         self._opener = opener
         self._decoded: dict[int, tuple[CertifiedBlock, tuple[Receipt, ...]]] = {}
         self._summaries: dict[int, Json] = {}
+        self._trees: dict[int, tuple[Levels, Levels]] = {}
         self.contracts = contracts
         self.genesis = genesis
         self.chain = genesis.chain
@@ -343,17 +345,30 @@ class Query:
             may_read(viewer, receipt.readers)
             and all(may_read(viewer, event.readers) for event in receipt.events)
         )
-        leaves = [receipt_hash(one, self._salts.of_receipt(one.transaction_id)) for one in receipts]
-        contents = [sha256(b"\x00" + raw) for raw in block.transactions]
+        contents, leaves = self._levels(block, receipts)
         private = sha256(salt + encode([receipt.details, receipt.events, receipt.readers]))
         return {
-            "transaction_path": encode(merkle_path(contents, index)).hex(),
-            "receipt_path": encode(merkle_path(leaves, index)).hex(),
+            "transaction_path": encode(path_in(contents, index)).hex(),
+            "receipt_path": encode(path_in(leaves, index)).hex(),
             "receipt": encode(receipt).hex() if whole else None,
             "salt": salt.hex() if whole else None,
             "private_hash": private.hex(),
             **certified_bytes(block.header, block.certificate),
         }
+
+    def _levels(
+        self, block: CertifiedBlock, receipts: tuple[Receipt, ...]
+    ) -> tuple[Levels, Levels]:
+        """The trees over a block's transactions and receipts, made once for all its proofs."""
+        height = block.header.height
+        trees = self._trees.get(height)
+        if trees is None:
+            salt = self._salts.of_receipt
+            contents = [sha256(b"\x00" + raw) for raw in block.transactions]
+            leaves = [receipt_hash(one, salt(one.transaction_id)) for one in receipts]
+            trees = merkle_levels(contents), merkle_levels(leaves)
+            _remember(self._trees, height, trees, CACHED_BLOCKS_MAX)
+        return trees
 
 
 def _remember(cache: dict[int, T], height: int, value: T, count_max: int) -> None:

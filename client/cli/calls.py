@@ -258,12 +258,11 @@ async def _send(
 async def _as_sender(
     api: NodeApi, outcome: Outcome, identity: bytes, signer: PrivateKey
 ) -> Outcome:
-    """The outcome with the details that only its parties may see, if they can be had."""
+    """The outcome with the details that only its parties may see, if they can be had and proved."""
     try:
-        seen = await api.outcome(identity, viewer=signer)
+        return await api.verified.outcome(identity, viewer=signer)
     except ClientError:
         return outcome
-    return seen if seen.final else outcome
 
 
 def print_outcome(session: Session, outcome: Outcome) -> None:

@@ -10,13 +10,11 @@ import typer
 from client.cli.calls import TIMEOUT_DEFAULT, TimeoutOption, print_outcome
 from client.cli.session import Session, command
 from client.errors import NotFound
-from client.outcomes import Outcome, parse_outcome
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import bytes_from_json, time_to_json, to_json
 
 if TYPE_CHECKING:
     from client.node_api import NodeApi
-    from client.verified import ProvenReceipt
     from node.protocol.keys import PrivateKey
     from node.protocol.transaction import Call, SealedCall, Transaction
 
@@ -95,9 +93,11 @@ async def get(
         if outcome.status == "unknown":
             raise NotFound("NOT_FOUND", f"no node knows {identity}")
         if verify:
+            from client.verified import proven_outcome
+
             proven = await api.verified.receipt(transaction_id, viewer)
-            outcome = _proven_outcome(identity, proven)
-            session.out.note(f"verified against genesis: block {proven.header.height}")
+            outcome = proven_outcome(transaction_id, proven)
+            session.out.note(f"verified against genesis: block {outcome.height}")
     print_outcome(session, outcome)
 
 
@@ -113,7 +113,7 @@ async def wait(
     async with session.api() as api:
         outcome = await api.wait(transaction_id, timeout_seconds)
         if outcome.final and viewer is not None:
-            outcome = await api.outcome(transaction_id, viewer=viewer)
+            outcome = await api.verified.outcome(transaction_id, viewer=viewer)
         print_outcome(session, outcome)
         if not outcome.final:
             await api.require_quorum()
@@ -141,27 +141,6 @@ async def decode(
     if session.out.for_people:
         view = {**view, "calls": [_readable(one) for one in view.get("calls", [])]}
     session.out.record(view)
-
-
-def _proven_outcome(identity: str, proven: ProvenReceipt) -> Outcome:
-    """What is proved of a transaction, without anything that a node merely says."""
-    receipt: dict[str, Any] = {"code": proven.code}
-    if proven.receipt is not None:
-        events = proven.receipt.events
-        receipt["details"] = to_json(proven.receipt.details)
-        receipt["events"] = [
-            {"contract": one.contract, "name": one.name, "data": to_json(one.data)}
-            for one in events
-        ]
-    body = {
-        "id": identity,
-        "status": "committed" if proven.code == "OK" else "failed",
-        "height": str(proven.header.height),
-        "time": time_to_json(proven.header.time_ms),
-        "receipt": receipt,
-        "verified": True,
-    }
-    return parse_outcome(identity, body)
 
 
 def _readable(call: dict[str, Any]) -> dict[str, Any]:

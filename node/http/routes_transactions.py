@@ -64,7 +64,7 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
     if ask.params["wait"] == "commit":
         await _wait(ask, identity, ask.params["timeout"])
     async with _turn_for(ask, (result,)):
-        view = ask.service.query.transaction(identity, viewer)
+        view = ask.service.query.transaction(identity, viewer, ask.params["prove"])
     if view is not None:
         return reply(view)
     location = {"Location": f"/v1/transactions/{identity.hex()}"}
@@ -99,8 +99,8 @@ async def _admit(ask: Ask, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
 
 
 def _turn_for(ask: Ask, results: Sequence[SubmitResult]) -> AbstractAsyncContextManager[None]:
-    """A turn for reading blocks of long ago; what was ordered just now is still at hand."""
-    old = any(result.code == "COMMITTED" for result in results)
+    """A turn for proofs and for reading blocks of long ago; others are still at hand."""
+    old = ask.params["prove"] or any(result.code == "COMMITTED" for result in results)
     return ask.shared.turn if old else nullcontext()
 
 
@@ -165,6 +165,7 @@ async def _simulate(ask: Ask) -> web.Response:
 
 
 _bytes_schema = {"type": "string", "contentMediaType": ONE_TYPE}
+_prove = flag("prove", "add the proof that it and its receipt are in the block, if it is one")
 _timeout = seconds("timeout", "how long to wait for the block, in seconds", 10.0)
 
 ROUTES = (
@@ -174,7 +175,11 @@ ROUTES = (
         _submit,
         "submitTransactions",
         "Submit one transaction, or a batch of up to 500",
-        (choice("wait", "what to wait for", "check", ("none", "check", "commit")), _timeout),
+        (
+            choice("wait", "what to wait for", "check", ("none", "check", "commit")),
+            _timeout,
+            _prove,
+        ),
         Body({ONE_TYPE: _bytes_schema, BATCH_TYPE: _bytes_schema}),
         {200: "the transaction is final", 202: "accepted; not final yet"},
         in_turn=False,
@@ -196,7 +201,7 @@ ROUTES = (
         "A transaction's state: pending, committed, failed, expired or unknown",
         (
             seconds("wait", "how long to wait until it is final, in seconds", 0.0),
-            flag("prove", "add the proof that it and its receipt are in the block"),
+            _prove,
             moment("valid_until", "its lifetime, if the caller knows it, to tell `expired`"),
         ),
         in_turn=False,

@@ -147,14 +147,25 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
 
 def merkle_path(leaves: Sequence[bytes], index: int) -> ListProof:
     """The proof that `leaves[index]` stands at `index`."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"leaf {index} of {len(leaves)}")
-    level, position, path = list(leaves), index, []
-    while len(level) > 1:
-        if position ^ 1 < len(level):
-            path.append(level[position ^ 1])
-        level, position = _pair_up(level), position >> 1
-    return ListProof(index, len(leaves), tuple(path))
+    return path_in(merkle_levels(leaves), index)
+
+
+def merkle_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Every level of the tree over a list, the leaves first: for several paths in it."""
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        levels.append(_pair_up(levels[-1]))
+    return levels
+
+
+def path_in(levels: Sequence[Sequence[bytes]], index: int) -> ListProof:
+    """`merkle_path`, of a list whose levels are known."""
+    length = len(levels[0])
+    if not 0 <= index < length:
+        raise IndexError(f"leaf {index} of {length}")
+    siblings = [(level, (index >> depth) ^ 1) for depth, level in enumerate(levels[:-1])]
+    path = tuple(level[at] for level, at in siblings if at < len(level))
+    return ListProof(index, length, path)
 
 
 def path_root(leaf: bytes, proof: ListProof) -> bytes:
