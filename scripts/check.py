@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[str, list[str]]] = {
     "layers": ("who imports whom, sizes", ["-m", "pytest", "tests/test_layers.py"]),
     "tests": (
         "unit, scenario and property tests",
-        ["-m", "pytest", "--ignore", NETWORK_TESTS, "--ignore", "tests/test_layers.py"],
+        ["-m", "pytest", "-n", "2", "--ignore", NETWORK_TESTS, "--ignore", "tests/test_layers.py"],
     ),
     "simulator": (
         "200 seeds of the cluster simulator",
