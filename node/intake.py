@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from contracts.kernel.registry import Contract, roles_of
+from contracts.kernel.registry import Contract, may_send
 from contracts.kernel.state import Reader
 from node.admission import SEAL_CODES, Candidate, Verdict, admit
 from node.bodies import Bodies
@@ -19,7 +19,10 @@ from node.protocol.domain import Chain
 from node.protocol.errors import PeerFault, Refused
 from node.protocol.transaction import sender_of
 
-STRANGER = ("UNAUTHORIZED", "the sender's key is not registered on this chain")
+STRANGER = (
+    "UNAUTHORIZED",
+    "the sender's key is not registered on this chain, or replaced or suspended",
+)
 
 
 class FinalState(Reader, Protocol):
@@ -35,7 +38,7 @@ def is_stranger(state: Reader, raw: bytes) -> bool:
     False also where the bytes are no transaction; examining them costs nothing then.
     """
     sender = sender_of(raw)
-    return sender is not None and not roles_of(state, sender)
+    return sender is not None and not may_send(state, sender)
 
 
 class Intake:

@@ -72,7 +72,7 @@ class Query:
         """The viewer behind a session's key, with the roles it has now."""
         if public_key is None:
             return NOBODY
-        return Viewer(public_key, frozenset(registry.roles_of(self._store, public_key)))
+        return registry.viewer_of(self._store, public_key)
 
     # ---- the network
 
@@ -242,7 +242,7 @@ class Query:
             "id": transaction.id.hex(),
             "height": str(self.head.height + 1),
             "status": status_of(receipt),
-            "receipt": _receipt_for(transaction, receipt, viewer),
+            "receipt": _receipt_for(receipt, viewer, self._is_own(transaction, viewer)),
         }
 
     # ---- the feed of events
@@ -300,7 +300,7 @@ class Query:
 
     def _final(self, block: CertifiedBlock, receipt: Receipt, index: int, viewer: Viewer) -> Json:
         transaction = parse_transaction(self.chain, block.transactions[index])
-        own = viewer.public_key == transaction.body.sender
+        own = self._is_own(transaction, viewer)
         opened = [
             self._open(transaction, place) if own else None
             for place in range(len(transaction.body.calls))
@@ -313,7 +313,7 @@ class Query:
             "index": index,
             "time": time_to_json(block.header.time_ms),
             **transaction_view(transaction, opened, visible),
-            "receipt": _receipt_for(transaction, receipt, viewer),
+            "receipt": _receipt_for(receipt, viewer, own),
         }
 
     def _open(self, transaction: Transaction, index: int) -> Call | None:
@@ -328,9 +328,13 @@ class Query:
 
     def _is_sender(self, block: CertifiedBlock, index: int, viewer: Viewer) -> bool:
         if viewer.public_key is None:
-            return False
-        transaction = parse_transaction(self.chain, block.transactions[index])
-        return transaction.body.sender == viewer.public_key
+            return False  # parsing costs more than asking
+        return self._is_own(parse_transaction(self.chain, block.transactions[index]), viewer)
+
+    def _is_own(self, transaction: Transaction, viewer: Viewer) -> bool:
+        """Whether the viewer sent it, with this or an earlier key."""
+        sender, own = transaction.body.sender, viewer.public_key
+        return own is not None and own in (sender, registry.owner_of(self._store, sender))
 
     def _receipt_proof(
         self, block: CertifiedBlock, receipts: tuple[Receipt, ...], index: int, viewer: Viewer
@@ -378,16 +382,16 @@ def _remember(cache: dict[int, T], height: int, value: T, count_max: int) -> Non
     cache[height] = value
 
 
-def _receipt_for(transaction: Transaction, receipt: Receipt, viewer: Viewer) -> Json:
-    own = viewer.public_key == transaction.body.sender
+def _receipt_for(receipt: Receipt, viewer: Viewer, own: bool) -> Json:
     events = [event for event in receipt.events if own or may_read(viewer, event.readers)]
     return receipt_view(receipt, own or may_read(viewer, receipt.readers), events)
 
 
 def _is_recipient(transaction: Transaction, viewer: Viewer) -> bool:
     """Whether a sealed call was wrapped for the viewer, who needs sender and nonce to open it."""
+    keys = (viewer.public_key, viewer.proved_key)
     return viewer.public_key is not None and any(
-        wrap.recipient == viewer.public_key
+        wrap.recipient in keys
         for call in transaction.body.calls
         if isinstance(call, SealedCall)
         for wrap in call.wraps

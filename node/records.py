@@ -25,6 +25,7 @@ from node.protocol.json_view import arguments_from_json, to_json
 from node.protocol.proofs import StateProof
 from node.views import Json, certified_bytes
 
+REGULATOR_ROLE = "regulator"
 _ABSENT = "no such record, or not one that you may read"
 
 
@@ -131,7 +132,7 @@ class Records:
         value = self._store.get(name, key)
         if value is not None:
             self._check_readable(name, value, viewer)
-        elif private and not viewer.roles:
+        elif private and not self._may_learn_absence(name, viewer):
             raise _hidden(viewer)
         elif not prove:
             raise Refused("NOT_FOUND", _ABSENT)
@@ -209,6 +210,12 @@ class Records:
     def _check_readable(self, table: str, value: bytes, viewer: Viewer) -> None:
         if not may_read(viewer, registry.readers_of(self._contracts, table, value)):
             raise _hidden(viewer)
+
+    def _may_learn_absence(self, table: str, viewer: Viewer) -> bool:
+        """Keys at random tell nothing; of others only the regulator, who may read all, may know."""
+        if registry.is_guessable(self._contracts, table):
+            return REGULATOR_ROLE in viewer.roles
+        return bool(viewer.roles)
 
     def _decoded(self, table: str, value: bytes) -> Json:
         view: Json = to_json(registry.decode_record(self._contracts, table, value))

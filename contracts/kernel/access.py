@@ -12,10 +12,14 @@ REGULATOR = "role:regulator"
 
 
 class Viewer(msgspec.Struct, frozen=True):
-    """Who is asking: a proved public key or None, and the roles it has on chain."""
+    """Who is asking: an identity, by its name on chain, or None; and its roles.
+
+    `proved_key` is the key that it signs with, which differs once it was rotated.
+    """
 
     public_key: bytes | None
     roles: frozenset[str]
+    proved_key: bytes | None = None
 
 
 def may_read(viewer: Viewer, readers: tuple[str, ...]) -> bool:

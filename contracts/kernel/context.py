@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from contracts.kernel.access import Viewer, may_read
+from contracts.kernel.identity import identity_of, roles_in, signing_key
 from contracts.kernel.ledger import Ledger
 from contracts.kernel.state import Reader, State, Table
 from contracts.kernel.types import (
@@ -127,8 +128,23 @@ class Context:
     def has_signed(
         self, signer: bytes, statement: str, terms: Mapping[str, Any], signature: bytes
     ) -> bool:
-        """Whether `signer` made this statement, in the form of a ticket of this contract."""
-        return self._verify_ticket(signer, self.contract, statement, terms, signature)
+        """Whether `signer` made this statement, in the form of a ticket of this contract.
+
+        An identity signs with the key in use, and not while it is suspended.
+        """
+        key = signing_key(self.state, signer)
+        return key is not None and self._verify_ticket(
+            key, self.contract, statement, terms, signature
+        )
+
+    def identity_of(self, key: bytes) -> bytes:
+        """How records name whoever uses this key: the identity's first key; a stranger's itself."""
+        identity = identity_of(self.state, key)
+        return key if identity is None else identity.public_key
+
+    def roles_of(self, identity: bytes) -> tuple[str, ...]:
+        """The roles in which another identity may act now; none for strangers."""
+        return roles_in(self.state, identity)
 
 
 class View:

@@ -36,7 +36,7 @@ from contracts.kernel.types import (
     Signature,
 )
 
-GOVERNANCE_ERRORS = ("NOT_READY", "QUORUM_LOW", "TOO_MANY_NODES")
+GOVERNANCE_ERRORS = ("NOT_READY", "QUORUM_LOW", "TOO_MANY_NODES", "BAD_TICKET")
 WRAP_BYTES_MAX = 512
 # What a node signs, as a ticket of this contract, to show that it has the state.
 READY = "ready"

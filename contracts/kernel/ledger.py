@@ -97,6 +97,7 @@ ACCOUNTS = Table(
     Account,
     "16 bytes: sha256 of owner, asset and purpose, each with its length",
     _account_readers,
+    guessable=True,
 )
 PENDING = Table(
     "kernel/pending", PendingTransfer, "16 bytes, chosen by the contract", _pending_readers

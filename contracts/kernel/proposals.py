@@ -15,7 +15,6 @@ from pydantic import Field
 
 from contracts.kernel.context import Context, Event
 from contracts.kernel.contract import Action, Details, Governed
-from contracts.kernel.identity import roles_in
 from contracts.kernel.state import Table
 from contracts.kernel.types import (
     AMOUNT_MAX,
@@ -124,7 +123,7 @@ def approve(ctx: Context, args: Approve) -> Details:
     if proposal.state == EXECUTED and proposal.decided_by == ctx.sender:
         return {"replayed": True}
     _need_open(ctx, proposal)
-    if not any(role in governed.proposers for role in roles_in(ctx.state, proposal.proposer)):
+    if not any(role in governed.proposers for role in ctx.roles_of(proposal.proposer)):
         ctx.reject("BAD_STATE", why="whoever proposed it no longer may")
     given = {**proposal.arguments(), "proposal": args.proposal, "reason": proposal.reason}
     change = _with_newer(ctx, parse_arguments(governed.args, given), args)

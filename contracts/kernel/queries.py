@@ -6,9 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
+from contracts.kernel.access import may_read
 from contracts.kernel.context import View
 from contracts.kernel.contract import Audit, Details, Query
-from contracts.kernel.identity import IDENTITIES
+from contracts.kernel.identity import IDENTITIES, OFFICES, identity_of, officers
 from contracts.kernel.ledger import (
     ACCOUNTS,
     ASSETS,
@@ -21,7 +22,16 @@ from contracts.kernel.ledger import (
 from contracts.kernel.membership import NODES, deciding, newest_validators
 from contracts.kernel.proposals import PROPOSALS, Proposal
 from contracts.kernel.state import State
-from contracts.kernel.types import PAGE_DEFAULT, PAGE_MAX, Args, Code, Id16, Limit, PublicKey
+from contracts.kernel.types import (
+    PAGE_DEFAULT,
+    PAGE_MAX,
+    Args,
+    Code,
+    Id16,
+    Limit,
+    PublicKey,
+    Rejected,
+)
 
 OWNER_BYTES_MAX = 33
 OwnerKey = Annotated[
@@ -83,9 +93,27 @@ class NoArgs(Args):
 
 
 def identity(view: View, args: IdentityQuery) -> Details:
-    """A registered key: its roles and, if an institution, its name."""
-    found = view.need(IDENTITIES, args.public_key)
-    return {"public_key": found.public_key, "name": found.name, "roles": list(found.roles)}
+    """Who is behind a key: its roles, the key in use and, if an institution, its name."""
+    found = identity_of(view.state, args.public_key)
+    if found is None or not may_read(view.viewer, IDENTITIES.readers(found)):
+        raise Rejected("NOT_FOUND", what=IDENTITIES.name)
+    return {
+        "public_key": found.public_key,
+        "name": found.name,
+        "roles": list(found.roles),
+        "key": found.key,
+        "commitment": found.commitment,
+        "suspended_for": found.suspended_for,
+    }
+
+
+def offices(view: View, _: NoArgs) -> Details:
+    """Who holds each of the offices: administrators, regulators, banks, operators."""
+    return {
+        "items": [
+            {"office": office, "members": list(officers(view.state, office))} for office in OFFICES
+        ]
+    }
 
 
 def account(view: View, args: AccountQuery) -> Details:
@@ -226,6 +254,7 @@ ACCOUNT_SUMS = {
 }
 QUERIES = {
     "identity": Query(IdentityQuery, identity, (IDENTITIES, "public_key")),
+    "offices": Query(NoArgs, offices),
     "account": Query(AccountQuery, account, (ACCOUNTS, "account"), ACCOUNT_SUMS),
     "balance": Query(BalanceQuery, balance),
     "assets": Query(PageQuery, assets),

@@ -14,8 +14,19 @@ import msgspec
 from contracts.kernel.access import Viewer, may_read
 from contracts.kernel.actions import ACTIONS
 from contracts.kernel.contract import Action, Audit, Contract, Governed, Query
+from contracts.kernel.enrolment import ACTIONS as ENROLMENT
+from contracts.kernel.enrolment import ENROLMENT_EVENTS
+from contracts.kernel.enrolment import GOVERNED as OF_IDENTITIES
 from contracts.kernel.governance import GOVERNANCE_ERRORS, GOVERNED, READY
-from contracts.kernel.identity import IDENTITIES, roles_of
+from contracts.kernel.identity import (
+    IDENTITIES,
+    LATER_KEYS,
+    OFFICE,
+    may_send,
+    owner_of,
+    roles_of,
+    viewer_of,
+)
 from contracts.kernel.interface import interface
 from contracts.kernel.ledger import (
     ACCOUNTS,
@@ -75,35 +86,41 @@ __all__ = [
     "execute",
     "genesis_writes",
     "interface",
+    "is_guessable",
     "is_private",
     "may_read",
+    "may_send",
     "next_validators",
     "nodes_of",
+    "owner_of",
     "query",
     "readers_of",
     "roles_of",
     "validate",
     "validators_at",
+    "viewer_of",
 ]
 
 KERNEL = Contract(
     name="kernel",
-    actions={**ACTIONS, **DECISIONS},
-    governed=GOVERNED,
+    actions={**ACTIONS, **ENROLMENT, **DECISIONS},
+    governed={**GOVERNED, **OF_IDENTITIES},
     queries=QUERIES,
     tables=(
         ACCOUNTS,
         ASSETS,
         DEADLINES,
         IDENTITIES,
+        LATER_KEYS,
         NODES,
+        OFFICE,
         PENDING,
         PROPOSALS,
         STATE_ROOTS,
         VALIDATORS,
     ),
     errors=GOVERNANCE_ERRORS,
-    events=("Enrolled", *PROPOSAL_EVENTS),
+    events=(*ENROLMENT_EVENTS, *PROPOSAL_EVENTS),
     violations=ledger_violations,
     audit=kernel_audit,
 )
@@ -120,6 +137,11 @@ def validate(
     if model is None:
         raise Rejected("NOT_FOUND", what="action")
     return parse_arguments(model, args)
+
+
+def is_guessable(contracts: Mapping[str, Contract], table: str) -> bool:
+    """Whether the keys of a private table can be guessed, so that absence is not told to all."""
+    return _table(contracts, table).guessable
 
 
 def is_private(contracts: Mapping[str, Contract], table: str) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 from contracts.kernel.access import Viewer
 from contracts.kernel.context import BlockInfo, Context, Event, VerifyTicket, View
 from contracts.kernel.contract import Audit, Contract, Details
-from contracts.kernel.identity import IDENTITIES, Identity
+from contracts.kernel.identity import IDENTITIES, new_identity, put_identity, sender_of
 from contracts.kernel.ledger import ASSETS, Asset
 from contracts.kernel.membership import Node, found_validators
 from contracts.kernel.proposals import propose
@@ -80,9 +80,12 @@ def execute(
     state = State(overlay)
     try:
         context = _admit(contracts, state, block, sender, transaction_id, verify_ticket)
-        details, announced = _run_calls(contracts, context, calls)
     except Rejected as rejected:
         return Result(rejected.code, rejected.details, (), (sender.hex(),))
+    try:
+        details, announced = _run_calls(contracts, context, calls)
+    except Rejected as rejected:
+        return Result(rejected.code, rejected.details, (), (context.sender.hex(),))
     changes = state.changes()
     violations = [text for contract in contracts.values() for text in contract.violations(changes)]
     if violations:
@@ -91,7 +94,7 @@ def execute(
     events = tuple(context.events)
     # What a call says that announces nothing is for its sender alone.
     others = _readers_of_all(events) if announced else ()
-    readers = dict.fromkeys((sender.hex(), *others))
+    readers = dict.fromkeys((context.sender.hex(), *others))
     return Result(OK, details, events, tuple(readers))
 
 
@@ -138,8 +141,7 @@ def genesis_writes(
     for name, public_key, roles in parameters.identities:
         if state.get(IDENTITIES, public_key) is not None:
             raise Rejected("BAD_ARG", field="identities", why="the same key twice")
-        identity = Identity(public_key, name, tuple(sorted(dict.fromkeys(roles))), b"", 0)
-        state.put(IDENTITIES, public_key, identity)
+        put_identity(state, None, new_identity(public_key, name, roles, b"", 0))
     for name in parameters.contracts:
         if name not in contracts:
             raise Rejected("BAD_ARG", field=name, why="no such contract")
@@ -170,11 +172,11 @@ def _admit(
     transaction_id: bytes,
     verify_ticket: VerifyTicket,
 ) -> Context:
-    identity = state.get(IDENTITIES, sender)
-    if identity is None:
-        raise Rejected("UNAUTHORIZED", why="the sender is not registered")
-    roles = identity.roles
-    return Context(state, block, sender, transaction_id, roles, verify_ticket, contracts)
+    """The context of a transaction; its sender is the identity that acts with the key `sender`."""
+    one = sender_of(state, sender)
+    return Context(
+        state, block, one.public_key, transaction_id, one.roles, verify_ticket, contracts
+    )
 
 
 def _run_calls(

@@ -80,10 +80,11 @@ class Table(Generic[R]):
     """A kind of record. `name` is `contract/table`; `key` says in words what the key is.
 
     `readers` gives those who may read one record; None makes the whole table public. Keys of
-    private records are (or start with) 16 random bytes, so that absence tells nothing.
+    private records are (or start with) 16 random bytes, so that absence tells nothing; of a table
+    whose keys can be guessed, `guessable`, only the regulator learns that a record is absent.
     """
 
-    __slots__ = ("decode", "key", "name", "public", "readers", "record")
+    __slots__ = ("decode", "guessable", "key", "name", "public", "readers", "record")
 
     def __init__(
         self,
@@ -91,10 +92,12 @@ class Table(Generic[R]):
         record: type[R],
         key: str,
         readers: Callable[[R], tuple[str, ...]] | None = None,
+        guessable: bool = False,
     ) -> None:
         self.name = name
         self.record = record
         self.key = key
+        self.guessable = guessable
         self.public = readers is None
         self.readers: Callable[[R], tuple[str, ...]] = readers or (lambda _: (PUBLIC,))
         self.decode: Callable[[bytes], R] = msgspec.msgpack.Decoder(record).decode

@@ -91,7 +91,8 @@ def _compressed(key: bytes) -> bytes:
     return key
 
 
-def _without_nul(text: str) -> str:
+def without_nul(text: str) -> str:
+    """The text, if it can stand everywhere: some programs end texts at NUL."""
     if "\x00" in text:
         raise ValueError
     return text
@@ -103,9 +104,9 @@ Seq = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 TimeMs = Annotated[int, Field(ge=0, le=TIME_MS_MAX)]
 TtlMs = Annotated[int, Field(ge=1, le=TIME_MS_MAX)]
 Limit = Annotated[int, Field(ge=1, le=PAGE_MAX)]
-Code = Annotated[str, Field(min_length=1, max_length=CODE_CHARS_MAX), AfterValidator(_without_nul)]
+Code = Annotated[str, Field(min_length=1, max_length=CODE_CHARS_MAX), AfterValidator(without_nul)]
 Reason = Annotated[
-    str, Field(min_length=1, max_length=REASON_CHARS_MAX), AfterValidator(_without_nul)
+    str, Field(min_length=1, max_length=REASON_CHARS_MAX), AfterValidator(without_nul)
 ]
 Id16 = Annotated[bytes, Field(min_length=16, max_length=16), _bytes_schema(16)]
 Hash32 = Annotated[bytes, Field(min_length=32, max_length=32), _bytes_schema(32)]

@@ -10,7 +10,7 @@ import msgspec
 
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
-from contracts.kernel.identity import HOLDER, IDENTITIES, Identity, register
+from contracts.kernel.identity import HOLDER, enrolled_holder
 from contracts.prepaid import rules
 from contracts.prepaid.booking import book, book_refund, entry_of_seq
 from contracts.prepaid.models import (
@@ -54,15 +54,14 @@ def open_card(ctx: Context, args: OpenCard) -> Details:
     face = rules.bounded(args.paid + args.bonus, "face")
     rules.check_face(rules.class_of(ctx, args.card_class), face)
     ctx.check_ticket(args.holder_pub, args)
-    if ctx.state.get(IDENTITIES, args.holder_pub) is None:
-        register(ctx.state, Identity(args.holder_pub, "", (HOLDER,), ctx.sender, ctx.time_ms))
+    holder = enrolled_holder(ctx.state, args.holder_pub, ctx.sender, ctx.time_ms)
     lots = (Lot(args.paid, args.bonus, 0, ctx.time_ms),) if face else ()
     card = Card(
         merchant=args.merchant,
         number=ctx.state.need(TOTALS, args.merchant).cards + 1,
         owner=merchant.owner,
         custodian=merchant.custodian,
-        holder=args.holder_pub,
+        holder=holder,
         card_class=args.card_class,
         state="ACTIVE",
         seq=0,
@@ -267,7 +266,7 @@ def _opened_before(ctx: Context, args: OpenCard, card: Card) -> Details:
     first = ctx.state.need(ENTRIES, entry_key(args.card, 1))
     same = (
         (card.merchant, card.holder, card.card_class)
-        == (args.merchant, args.holder_pub, args.card_class)
+        == (args.merchant, ctx.identity_of(args.holder_pub), args.card_class)
     ) and (first.money, first.amount) == (args.paid, args.paid + args.bonus)
     if not same:
         ctx.reject("IDEM_CONFLICT", what="card")

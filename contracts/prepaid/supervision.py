@@ -9,7 +9,6 @@ import msgspec
 
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
-from contracts.kernel.identity import IDENTITIES
 from contracts.prepaid import rules
 from contracts.prepaid.booking import book_refund, release_held
 from contracts.prepaid.models import (
@@ -46,7 +45,7 @@ def file_merchant(ctx: Context, args: FileMerchant) -> Details:
         if (known.name, known.custodian) != (args.name, args.custodian):
             ctx.reject("IDEM_CONFLICT", what="merchant")
         return dict(REPLAYED)
-    if "bank" not in ctx.state.need(IDENTITIES, args.custodian).roles:
+    if "bank" not in ctx.roles_of(args.custodian):
         ctx.reject("NOT_FOUND", what="a bank with this key")
     merchant = Merchant(ctx.sender, args.custodian, args.name, "FILED", "", (), 0, (), 0)
     ctx.state.insert(MERCHANTS, args.merchant, merchant)

@@ -81,8 +81,16 @@ async def _create_session(ask: Ask) -> web.Response:
     public_key, challenge, signature = _byte_fields(body, sizes)
     check_public_key(public_key)
     token, expires_at = ask.shared.sessions.open(public_key, challenge, signature)
-    roles = sorted(ask.service.query.viewer(public_key).roles)
-    return reply({"token": token, "expires_at": time_to_json(expires_at), "roles": roles}, 201)
+    viewer = ask.service.query.viewer(public_key)
+    if viewer.public_key is None:
+        raise Refused("KEY_NOT_IN_USE", "this key was replaced, or its identity is suspended")
+    view = {
+        "token": token,
+        "expires_at": time_to_json(expires_at),
+        "roles": sorted(viewer.roles),
+        "identity": viewer.public_key.hex(),
+    }
+    return reply(view, 201)
 
 
 def _byte_fields(body: dict[str, Any], sizes: dict[str, int | None]) -> list[bytes]:

@@ -13,12 +13,16 @@ from tests.contracts.world import World, key_of
 @pytest.mark.parametrize(
     ("sender", "roles", "code"),
     [
-        ("administrator", ["regulator"], "OK"),
-        ("administrator", ["operator", "bank"], "OK"),
+        ("administrator", ["merchant", "reviewer"], "OK"),
+        ("administrator", ["holder"], "OK"),
+        ("administrator", ["regulator"], "UNAUTHORIZED"),
+        ("administrator", ["merchant", "operator"], "UNAUTHORIZED"),
+        ("administrator", ["bank"], "UNAUTHORIZED"),
         ("administrator", ["administrator"], "UNAUTHORIZED"),
         ("operator", ["merchant"], "OK"),
         ("operator", ["holder", "bookkeeper"], "OK"),
         ("operator", ["bank"], "UNAUTHORIZED"),
+        ("operator", ["operator"], "UNAUTHORIZED"),
         ("operator", ["merchant", "regulator"], "UNAUTHORIZED"),
         ("operator", ["administrator"], "UNAUTHORIZED"),
         ("bank", ["holder"], "OK"),
@@ -42,8 +46,21 @@ def test_enrolling_again_is_a_replay_and_otherwise_a_conflict() -> None:
     assert world.do("operator", "enrol", contract="kernel", **args) == "OK"
     assert world.do("operator", "enrol", contract="kernel", **args) == "OK"
     assert world.last.details == {"replayed": True}
-    args["roles"] = ["holder"]
-    assert world.do("operator", "enrol", contract="kernel", **args) == "IDEM_CONFLICT"
+    for other in ({"roles": ["holder"], "name": ""}, {"name": "Store"}, {"commitment": b"c" * 32}):
+        assert world.do("operator", "enrol", contract="kernel", **{**args, **other}) == (
+            "IDEM_CONFLICT"
+        )
+
+
+def test_a_holder_has_no_name_and_at_most_a_commitment() -> None:
+    world = World()
+    args = {"public_key": key_of("ann"), "roles": ["holder"]}
+    assert world.do("bank", "enrol", contract="kernel", name="Ann", **args) == "BAD_ARG"
+    assert world.last.details["field"] == "name"
+    assert world.do("bank", "enrol", contract="kernel", commitment=b"short", **args) == "BAD_ARG"
+    assert world.do("bank", "enrol", contract="kernel", commitment=b"c" * 32, **args) == "OK"
+    found = world.ask("bank", "identity", contract="kernel", public_key=key_of("ann"))
+    assert (found["name"], found["commitment"]) == ("", b"c" * 32)
 
 
 def test_the_enrolled_may_send() -> None:
@@ -58,7 +75,14 @@ def test_institutions_are_public_and_holders_are_not() -> None:
     world = World()
     world.do("bank", "enrol", contract="kernel", public_key=key_of("ann"), roles=["holder"])
     found = world.ask(None, "identity", contract="kernel", public_key=key_of("bank"))
-    assert found == {"public_key": key_of("bank"), "name": "bank", "roles": ["bank"]}
+    assert found == {
+        "public_key": key_of("bank"),
+        "name": "bank",
+        "roles": ["bank"],
+        "key": key_of("bank"),
+        "commitment": b"",
+        "suspended_for": "",
+    }
     for viewer in ("ann", "bank", "regulator"):
         found = world.ask(viewer, "identity", contract="kernel", public_key=key_of("ann"))
         assert found["roles"] == ["holder"]

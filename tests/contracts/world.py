@@ -188,12 +188,11 @@ class World:
 
     def ask(self, viewer: str | None, query: str, contract: str = "prepaid", **args: Any) -> Any:
         """A query's answer for a viewer; raises `Rejected`."""
-        key = None if viewer is None else key_of(viewer)
-        roles = frozenset() if key is None else registry.roles_of(self.memory, key)
+        asking = Viewer(None, frozenset())
+        if viewer is not None:
+            asking = registry.viewer_of(self.memory, key_of(viewer))
         block = BlockInfo(self.height, self.time_ms, self.time_scale)
-        return registry.query(
-            self.contracts, self.memory, block, Viewer(key, roles), contract, query, args
-        )
+        return registry.query(self.contracts, self.memory, block, asking, contract, query, args)
 
     def violations(self) -> list[str]:
         """Everything that the audit of the whole state finds wrong."""

@@ -13,16 +13,19 @@ from node.protocol.block import (
     public_receipt_hash,
     receipt_hash,
 )
-from node.protocol.encoding import Codec
+from node.protocol.encoding import Codec, Value
 from node.protocol.keys import PrivateKey
 from node.protocol.proofs import list_proof_codec, verify_path
+from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import Call
 from tests.http.conftest import Api
 from tests.http.support import (
     ADMIN,
     BANK,
     CARD,
+    DEPUTY,
     HOLDER,
+    LIFETIME_MS,
     MERCHANT,
     OTHER,
     REGULATOR,
@@ -30,6 +33,10 @@ from tests.http.support import (
     STRANGER,
     World,
 )
+from tests.protocol.support import key
+
+PROPOSAL = {"proposal": b"1" * 16, "reason": "an inspector"}
+NEW_KEY = key(38)
 
 header_codec: Codec[BlockHeader] = Codec(BlockHeader, 4096)
 receipt_codec: Codec[Receipt] = Codec(Receipt, 1 << 20)
@@ -145,6 +152,56 @@ async def test_roles_are_asked_at_each_request(api: Api, world: World) -> None:
     world.commit(visit)
     path = f"/v1/transactions/{visit.id.hex()}"
     assert "details" not in (await api.get(path, STRANGER))["receipt"]
-    enrol = Call("kernel", "enrol", {"public_key": STRANGER.public_key, "roles": ["regulator"]})
-    world.commit(world.transaction(ADMIN, enrol))
+    grant = {"public_key": STRANGER.public_key, "role": "regulator", **PROPOSAL}
+    world.commit(world.transaction(ADMIN, Call("kernel", "grant_role", grant)))
+    assert "details" not in (await api.get(path, STRANGER))["receipt"]
+    approval = Call("kernel", "approve", {"proposal": PROPOSAL["proposal"]})
+    world.commit(world.transaction(DEPUTY, approval))
     assert "details" in (await api.get(path, STRANGER))["receipt"], "with the token of before"
+
+
+async def test_a_rotated_key_reads_all_that_was_its_owners_and_the_old_one_nothing(
+    api: Api, world: World
+) -> None:
+    world.open_shop()
+    before = world.consume(1, sealed=True)
+    world.commit(before)
+    card = f"/v1/state/prepaid/cards/{CARD.hex()}"
+    assert (await api.get(card, HOLDER))["record"]
+    terms: dict[str, Value] = {
+        "identity": HOLDER.public_key,
+        "new_key": NEW_KEY.public_key,
+        "ticket_until": world.now_ms + LIFETIME_MS,
+    }
+    ticket = sign_ticket(world.chain, NEW_KEY, "kernel", "rotate_key", terms)
+    world.commit(
+        world.transaction(HOLDER, Call("kernel", "rotate_key", {**terms, "ticket": ticket}))
+    )
+    spent = Call("prepaid", "consume", {"card": CARD, "amt": 1_000, "seq": 2})
+    after = world.transaction(NEW_KEY, spent, sealed=True)
+    world.commit(after)
+    assert (await api.get(card, NEW_KEY))["record"]["seq"] == "2"
+    for sent in (before, after):
+        seen = await api.get(f"/v1/transactions/{sent.id.hex()}", NEW_KEY)
+        assert seen["calls"][0]["args"]["amt"] == "1000", seen
+        assert "details" in seen["receipt"]
+    # The token of before names a key that is no longer in use.
+    assert await api.code("GET", card, 401, reader=HOLDER) == "SESSION_REQUIRED"
+    assert (
+        "details" not in (await api.get(f"/v1/transactions/{before.id.hex()}", HOLDER))["receipt"]
+    )
+    del api.tokens[HOLDER.public_key]
+    asked = await api.ask(
+        "POST", "/v1/challenges", 201, json={"public_key": HOLDER.public_key.hex()}
+    )
+    answer = {
+        "public_key": HOLDER.public_key.hex(),
+        "challenge": asked["challenge"],
+        "signature": api.sign(HOLDER, asked).hex(),
+    }
+    assert await api.code("POST", "/v1/sessions", 403, json=answer) == "KEY_NOT_IN_USE"
+    late = world.transaction(HOLDER, spent)
+    world.commit(late)
+    outcome = world.query.outcome(late.id)
+    assert outcome is not None
+    assert outcome[1:] == ("failed", "UNAUTHORIZED")

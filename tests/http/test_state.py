@@ -78,6 +78,23 @@ async def test_public_records_of_a_private_table_need_no_session(api: Api, world
     assert await api.code("GET", path, 401) == "SESSION_REQUIRED"
 
 
+async def test_known_keys_cannot_be_probed(api: Api, world: World) -> None:
+    world.open_shop()
+    account = account_key(HOLDER.public_key, "CNY", "cash").hex()
+    for path in (
+        f"/v1/state/kernel/identities/{HOLDER.public_key.hex()}",
+        f"/v1/state/kernel/identities/{STRANGER.public_key.hex()}",
+        f"/v1/state/kernel/later_keys/{STRANGER.public_key.hex()}",
+        f"/v1/state/kernel/accounts/{account}",
+    ):
+        for proved in ("", "?prove=true"):
+            assert await api.code("GET", path + proved, 404, reader=OTHER) == "NOT_FOUND"
+    found = await api.get(
+        f"/v1/state/kernel/identities/{STRANGER.public_key.hex()}?prove=true", REGULATOR
+    )
+    assert found["value"] is None
+
+
 async def test_nothing_is_proved_before_the_first_block(api: Api) -> None:
     path = f"/v1/state/kernel/assets/{b'CNY'.hex()}?prove=true"
     assert await api.code("GET", path, 409) == "NO_BLOCK_YET"
