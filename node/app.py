@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
+import resource
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -19,6 +20,7 @@ from contracts.catalog import CONTRACTS
 from node.core import Core, open_core
 from node.driver import Driver
 from node.folder import NodeSettings
+from node.http.limits import HttpLimits
 from node.http.server import HttpServer
 from node.net.gossip import TransactionGossip
 from node.net.peers import PeerAddress
@@ -38,6 +40,9 @@ HALTED_EXIT = 1
 # Blocks and candidates come and go by the thousand and hold no cycles; looking for some at the
 # default rate, through everything that waits in the mempool, costs a ninth of a node's CPU.
 GC_THRESHOLDS = (50_000, 20, 20)
+FILES_MAX = 16_384
+# For the databases, the peers and their guests, logs and snapshots: HTTP may not have these.
+FILES_RESERVED = 600
 
 log = structlog.get_logger("node")
 
@@ -86,7 +91,7 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
     driver.attach(transport, gossip)
     query = Query(core.store, CONTRACTS, settings.genesis, core.executor.salts, core.opener)
     service = LiveService(settings, query, core, driver, verifier, transport)
-    server = HttpServer(service, *settings.http)
+    server = HttpServer(service, *settings.http, _bearable(settings.http_limits))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, driver.stop)
@@ -115,6 +120,23 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
         return HALTED_EXIT
     log.info("node_stopped", height=core.store.head.height)
     return 0
+
+
+def _bearable(limits: HttpLimits) -> HttpLimits:
+    """The limits, with no more connections than there can be open files for.
+
+    A database that may open no more files cannot write: strangers must not be able to bring that
+    about.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    left = max(1, max(soft, files) - FILES_RESERVED)
+    if left >= limits.connections:
+        return limits
+    log.warning("few_open_files", allowed=max(soft, files), http_connections=left)
+    return limits.model_copy(update={"connections": left})
 
 
 def _given_peers(settings: NodeSettings) -> dict[bytes, PeerAddress]:

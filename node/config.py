@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from node.http.limits import HttpLimits
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.genesis import (
     TIME_SCALE_MAX,
@@ -161,6 +162,7 @@ class NodeConfig(Settings):
     data: str = "data"
     votes: str = "votes"
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    http_limits: HttpLimits = HttpLimits()
 
     @classmethod
     def load(cls, path: Path) -> NodeConfig:

@@ -14,6 +14,7 @@ from typing import Any
 
 from node.code_hashes import check_contracts
 from node.config import NodeConfig
+from node.http.limits import HttpLimits
 from node.net.tls import TlsFiles
 from node.protocol.ceremony import JOINING_FILE, Joining
 from node.protocol.errors import Misconfigured
@@ -40,6 +41,7 @@ class NodeSettings:
     data: Path
     votes: Path
     log_level: str
+    http_limits: HttpLimits
     joining: Joining | None = None
 
     def free_bytes(self) -> int:
@@ -73,6 +75,7 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
         data=folder / config.data,
         votes=folder / config.votes,
         log_level=config.log_level,
+        http_limits=config.http_limits,
         joining=joining,
     )
 

@@ -53,12 +53,13 @@ ROOMS: dict[str, set[str]] = {
     "node.heads": PROTOCOL,
     "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up"},
     # Files and settings.
-    "node.config": PROTOCOL,
+    "node.config": PROTOCOL | {"node.http.limits"},
     "node.code_hashes": PROTOCOL | {"contracts"},
     "node.genesis": PROTOCOL
     | {"contracts", "node.code_hashes", "node.config", "node.members", "node.net.tls"},
     "node.joining": PROTOCOL | {"node.config", "node.folder", "node.members", "node.net.tls"},
-    "node.folder": PROTOCOL | {"node.code_hashes", "node.config", "node.net.tls"},
+    "node.folder": PROTOCOL
+    | {"node.code_hashes", "node.config", "node.http.limits", "node.net.tls"},
     "node.members": PROTOCOL | {"node.code_hashes", "node.config", "node.folder", "node.net.tls"},
     # `node` is where its sources lie, for the processes that the client starts.
     "client": PROTOCOL | {"client", "node"},

@@ -5,8 +5,9 @@ Pure arithmetic over the times it is given. A node behind a proxy sees the proxy
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
+
+from node.http.visitors import is_loopback, origin_of
 
 ADDRESSES_MAX = 10_000
 
@@ -21,8 +22,9 @@ class RateLimit:
 
     def admits(self, address: str, now_s: float) -> bool:
         """Whether a request of `address` at `now_s` (monotonic) may pass; takes a token if so."""
-        if _is_loopback(address):
+        if is_loopback(address):
             return True
+        address = origin_of(address)
         tokens, then = self._buckets.pop(address, (self._burst, now_s))
         tokens = min(tokens + (now_s - then) * self._per_second, self._burst)
         admitted = tokens >= 1
@@ -30,10 +32,3 @@ class RateLimit:
         if len(self._buckets) > ADDRESSES_MAX:
             self._buckets.popitem(last=False)
         return admitted
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

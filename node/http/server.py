@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
@@ -16,15 +17,18 @@ from aiohttp.web_protocol import RequestHandler
 
 from node.http import errors
 from node.http.api import SECURITY_HEADERS, SHARED, create_app
+from node.http.limits import HttpLimits
 from node.http.metrics import NodeMetrics
 from node.http.rate_limit import RateLimit
 from node.http.service import NodeService
+from node.http.visitors import Visitors, origin_of
 from node.protocol.errors import Misconfigured
 
-CONNECTIONS_MAX = 1_000
 HEADER_LINE_BYTES_MAX = 8_190
 HEADERS_MAX = 64
+FIRST_REQUEST_S = 10.0
 IDLE_TIMEOUT_S = 75.0
+UNREAD_S = 30.0
 LINGER_S = 1.0
 SHUTDOWN_TIMEOUT_S = 3.0
 BACKLOG = 512
@@ -40,13 +44,15 @@ class HttpServer:
         service: NodeService,
         host: str,
         port: int,
-        rate_limit: RateLimit | None = None,
-        connections_max: int = CONNECTIONS_MAX,
+        limits: HttpLimits | None = None,
     ) -> None:
         """`port` 0 lets the system choose; `address` tells which after `start`."""
+        limits = limits or HttpLimits()
         self._host, self._port = host, port
-        self._connections_max = connections_max
-        self.app = create_app(service, rate_limit)
+        self._visitors = Visitors(limits.connections, limits.connections_per_address)
+        limited = limits.requests_per_second > 0
+        rate = RateLimit(limits.requests_per_second, limits.burst) if limited else None
+        self.app = create_app(service, rate)
         self._runner = web.AppRunner(
             self.app, handle_signals=False, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S
         )
@@ -88,14 +94,20 @@ class HttpServer:
         await self._runner.cleanup()
 
     def _protocol(self) -> asyncio.Protocol:
+        return _Door(self._admit)
+
+    def _admit(self, host: str) -> asyncio.Protocol:
+        """The protocol for a connection from `host`."""
         server = self._runner.server
         assert server is not None
         metrics = self.app[SHARED].metrics
-        if len(server.connections) >= self._connections_max:
+        origin = origin_of(host)
+        if not self._visitors.enter(origin):
             metrics.turned_away.inc()
             return _TurnedAway()
         return _Connection(
             metrics,
+            lambda: self._visitors.leave(origin),
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,
@@ -108,14 +120,71 @@ class HttpServer:
         )
 
 
+class _Door(asyncio.Protocol):
+    """A new connection, until it is known where it comes from."""
+
+    def __init__(self, admit: Callable[[str], asyncio.Protocol]) -> None:
+        self._admit = admit
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        name = transport.get_extra_info("peername")
+        protocol = self._admit(str(name[0]) if name else "")
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
 class _Connection(RequestHandler):
-    """aiohttp's connection, with problem documents for what never reaches the application."""
+    """aiohttp's connection, with problem documents for what never reaches the application.
 
-    __slots__ = ("_metrics",)
+    Who sends no whole request soon, or does not read the answer, is cut off.
+    """
 
-    def __init__(self, metrics: NodeMetrics, *args: Any, **options: Any) -> None:
+    __slots__ = ("_leave", "_metrics", "_patience")
+
+    def __init__(
+        self, metrics: NodeMetrics, leave: Callable[[], None], *args: Any, **options: Any
+    ) -> None:
         super().__init__(*args, **options)
         self._metrics = metrics
+        self._leave = leave
+        self._patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, and wait for the first request."""
+        super().connection_made(transport)
+        self._watch(FIRST_REQUEST_S)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The end."""
+        self._unwatch()
+        self._leave()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came; once they make a request, its own limits count."""
+        super().data_received(data)
+        if self._request_count and not self._paused:
+            self._unwatch()
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        super().pause_writing()
+        self._watch(UNREAD_S)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._unwatch()
+
+    def _watch(self, seconds: float) -> None:
+        self._unwatch()
+        if self.transport is not None:
+            self._patience = self._loop.call_later(seconds, self.transport.abort)
+
+    def _unwatch(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def handle_error(
         self,

@@ -19,14 +19,17 @@ class NetLimits:
     """Delays in seconds, sizes in bytes.
 
     `guests_*` count connections that have not yet proved who they are; everybody who has is one of
-    the allowed peers and holds one connection. `silence_max_s` bounds how long a read of one frame
-    or a write may make no progress, so a dead TCP connection is noticed within
-    `silence_max_s + ping_interval_s`.
+    the allowed peers and holds one connection. A guest from where a peer listens is bound by the
+    limit for each address alone, so that strangers keep no peer out. `silence_max_s` bounds how
+    long a read of one frame or a write may make no progress, so a dead TCP connection is noticed
+    within `silence_max_s + ping_interval_s`.
     """
 
     handshake_s: float = 5.0
     guests_max: int = 64
     guests_per_address_max: int = 24
+    guests_per_address_rate: float = 10.0
+    guests_per_address_burst: int = 50
     ping_interval_s: float = 3.0
     silence_max_s: float = 10.0
     redial_min_s: float = 0.2

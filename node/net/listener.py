@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from node.net import streams
+from node.net.arrivals import Arrivals
 from node.net.limits import LISTEN_BACKLOG, NetLimits
 from node.net.tasks import Tasks
 from node.protocol.errors import Misconfigured, PeerFault
@@ -35,13 +36,21 @@ class Listener:
     """
 
     def __init__(
-        self, context: ssl.SSLContext, limits: NetLimits, tasks: Tasks, welcome: Welcome
+        self,
+        context: ssl.SSLContext,
+        limits: NetLimits,
+        tasks: Tasks,
+        welcome: Welcome,
+        expects: Callable[[str], bool],
     ) -> None:
+        """`expects` says whether a peer listens at an address."""
         self.refused: Counter[str] = Counter()
         self._context = context
         self._limits = limits
         self._tasks = tasks
         self._welcome = welcome
+        self._expects = expects
+        self._arrivals = Arrivals(limits.guests_per_address_rate, limits.guests_per_address_burst)
         self._guests: Counter[str] = Counter()
         self._logged_at: dict[str, float] = {}
         self._socket: socket.socket | None = None
@@ -92,10 +101,7 @@ class Listener:
             self._pause(listening)
             return
         host = str(address[0])
-        if (
-            self.guests >= self._limits.guests_max
-            or self._guests[host] >= self._limits.guests_per_address_max
-        ):
+        if not self._may_enter(host):
             accepted.close()
             self._refuse("TOO_MANY", host, "too many connections without a proof")
             return
@@ -104,6 +110,14 @@ class Listener:
         task = self._tasks.spawn(self._greet(accepted, host))
         self._greeting.add(task)
         task.add_done_callback(self._greeting.discard)
+
+    def _may_enter(self, host: str) -> bool:
+        if self._guests[host] >= self._limits.guests_per_address_max:
+            return False
+        if self._expects(host):
+            return True
+        now = asyncio.get_running_loop().time()
+        return self.guests < self._limits.guests_max and self._arrivals.admits(host, now)
 
     def _pause(self, listening: socket.socket) -> None:
         loop = asyncio.get_running_loop()

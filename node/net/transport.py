@@ -84,7 +84,7 @@ class Transport:
         self._tasks = Tasks()
         self._heart: asyncio.Task[None] | None = None
         self._listener = Listener(
-            tls.server_context(files), self._limits, self._tasks, self._welcome
+            tls.server_context(files), self._limits, self._tasks, self._welcome, self._expects
         )
         self._peers: dict[bytes, Peer] = {}
         self._cut: frozenset[bytes] = frozenset()
@@ -186,6 +186,9 @@ class Transport:
         """End a peer's connection and neither dial nor admit it for a while."""
         if (link := self._live(peer)) is not None:
             link.close(Ending(fault.code, fault.message, True))
+
+    def _expects(self, host: str) -> bool:
+        return any(peer.address.host == host for peer in self._peers.values())
 
     def _live(self, key: bytes) -> Connection | None:
         peer = self._peers.get(key)

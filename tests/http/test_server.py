@@ -13,6 +13,7 @@ import pytest
 import uvloop
 
 from node.http import requests
+from node.http.limits import HttpLimits
 from node.http.rate_limit import ADDRESSES_MAX, RateLimit
 from node.http.server import HEADER_LINE_BYTES_MAX, HEADERS_MAX, HttpServer
 from node.protocol.errors import Misconfigured
@@ -130,7 +131,7 @@ async def test_our_own_faults_are_logged_and_not_told(
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 def test_connections_are_bounded(world: World, run: Callable[[Any], Any]) -> None:
     async def main() -> bytes:
-        server = HttpServer(Service(world), "127.0.0.1", 0, connections_max=1)
+        server = HttpServer(Service(world), "127.0.0.1", 0, HttpLimits(connections=1))
         await server.start()
         first = await asyncio.open_connection(*server.address)
         await asyncio.sleep(0.01)
@@ -197,8 +198,9 @@ def test_token_bucket_is_bounded() -> None:
 
 
 async def test_over_the_limit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.http.rate_limit._is_loopback", lambda _: False)
-    server = HttpServer(Service(world), "127.0.0.1", 0, RateLimit(per_second=0.001, burst=1))
+    monkeypatch.setattr("node.http.rate_limit.is_loopback", lambda _: False)
+    limits = HttpLimits(requests_per_second=1, burst=1)
+    server = HttpServer(Service(world), "127.0.0.1", 0, limits)
     await server.start()
     async with aiohttp.ClientSession() as http:
         async with http.get(server.url + "/livez") as first:

@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from node.net import frames
+from node.net.arrivals import ADDRESSES_MAX, Arrivals
 from node.protocol.encoding import encode
 from node.protocol.messages import VOTE_BYTES_MAX, Head, encode_message
 from tests.net.support import (
@@ -109,6 +110,41 @@ async def test_guests_of_all_addresses_are_limited(network: Network) -> None:
     assert dict(node.transport.refused_guests) == {"TOO_MANY": 1}
     for intruder in waiting:
         assert await intruder.is_cut_off()
+
+
+async def test_strangers_keep_no_peer_out(network: Network) -> None:
+    """A guest from where a peer listens does not count among the strangers."""
+    node = await network.node(0, limits=dataclasses.replace(HASTY, handshake_s=2.0, guests_max=0))
+    assert await (await plain(node)).is_cut_off()
+    peer = await network.node(1)
+    node.transport.set_peers({peer.public_key: peer.address})
+    peer.transport.set_peers({node.public_key: node.address})
+    await all_connected(node, peer)
+
+
+async def test_who_knocks_too_often_is_not_even_heard(network: Network) -> None:
+    limits = dataclasses.replace(QUICK, guests_per_address_rate=5.0, guests_per_address_burst=3)
+    node = await network.node(0, limits=limits)
+    for _ in range(6):
+        intruder = await plain(node)
+        with contextlib.suppress(OSError):
+            intruder.writer.write(b"garbage" * 50)
+        assert await intruder.is_cut_off()
+    await until(lambda: refusals(node) == 6)
+    assert dict(node.transport.refused_guests)["TOO_MANY"] >= 2
+    await asyncio.sleep(0.5)
+    heard = refusals(node) - node.transport.refused_guests["TOO_MANY"]
+    intruder = await plain(node)
+    intruder.writer.write(b"garbage" * 50)
+    assert await intruder.is_cut_off()
+    await until(lambda: refusals(node) - node.transport.refused_guests["TOO_MANY"] == heard + 1)
+
+
+def test_arrivals_are_bounded_in_addresses() -> None:
+    arrivals = Arrivals(0.001, 1)
+    assert [arrivals.admits("first", 0.0) for _ in range(2)] == [True, False]
+    assert all(arrivals.admits(str(number), 0.0) for number in range(ADDRESSES_MAX))
+    assert arrivals.admits("first", 0.0), "its bucket was dropped to make room"
 
 
 async def test_established_connections_take_no_guest_slot(network: Network) -> None:
