@@ -25,6 +25,7 @@ from contracts.kernel.registry import (
     next_validators,
 )
 from contracts.kernel.state import Overlay, Reader
+from contracts.kernel.types import InvariantViolation
 from node.admission import Candidate
 from node.protocol.block import Event, Receipt, receipt_hash
 from node.protocol.domain import Chain
@@ -91,12 +92,29 @@ class BlockResult(msgspec.Struct, frozen=True):
 
 
 class Poison(Exception):
-    """Executing this candidate raised something that is not a rejection: a bug."""
+    """Executing this candidate raised something that is not a rejection: a bug.
+
+    Its text says what was raised and where, and not the cause's own text, which may hold what is
+    private: this text goes to logs.
+    """
 
     def __init__(self, candidate: Candidate, cause: BaseException) -> None:
-        super().__init__(f"{candidate.transaction.id.hex()}: {type(cause).__name__}: {cause}")
+        what = type(cause).__name__
+        if isinstance(cause, InvariantViolation):
+            what += f" of {cause.contract}"
+        super().__init__(f"{candidate.transaction.id.hex()}: {what}{_place(cause)}")
         self.candidate = candidate
         self.cause = cause
+
+
+def _place(cause: BaseException) -> str:
+    """Module and line of the innermost frame that raised."""
+    step = cause.__traceback__
+    if step is None:
+        return ""
+    while step.tb_next is not None:
+        step = step.tb_next
+    return f" in {step.tb_frame.f_globals.get('__name__')}:{step.tb_lineno}"
 
 
 class Inadmissible(Exception):

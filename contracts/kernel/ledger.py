@@ -20,6 +20,9 @@ from contracts.kernel.types import AMOUNT_MAX, Record, Rejected
 
 ACCOUNT_KEY_BYTES = 16
 LEGS_MAX = 16
+# What one leg may move. An account's counters only grow and end at 2^63 - 1; with legs of at most
+# 2^48 nobody's single payment can use them up, not even of the accounts that may go negative.
+LEG_AMOUNT_MAX = 1 << 48
 
 
 class Asset(Record, frozen=True):
@@ -216,6 +219,8 @@ class Ledger:
 
     def _check_leg(self, debit: bytes, credit: bytes, amount: int) -> None:
         assert 0 < amount <= AMOUNT_MAX, "an amount is between 1 and 2^63 - 1"
+        if amount > LEG_AMOUNT_MAX:
+            raise Rejected("OVERFLOW", what="amount", amount_max=LEG_AMOUNT_MAX)
         assert debit != credit, "a leg joins two accounts"
         source, target = self._state.need(ACCOUNTS, debit), self._state.need(ACCOUNTS, credit)
         assert source.asset == target.asset, "a leg joins accounts of one asset"
@@ -242,7 +247,7 @@ class Ledger:
         )
         if debits_posted + debits_pending > 0 and new.available < 0 and not new.may_go_negative:
             raise Rejected("INSUFFICIENT", purpose=old.purpose, available=max(old.available, 0))
-        if max(new.debits_posted, new.credits_posted) > AMOUNT_MAX:
+        if max(_counters(new)) > AMOUNT_MAX:
             raise Rejected("OVERFLOW", what=old.purpose)
         self._state.put(ACCOUNTS, key, new)
 

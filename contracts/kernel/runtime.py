@@ -87,9 +87,10 @@ def execute(
     except Rejected as rejected:
         return Result(rejected.code, rejected.details, (), (context.sender.hex(),))
     changes = state.changes()
-    violations = [text for contract in contracts.values() for text in contract.violations(changes)]
-    if violations:
-        raise InvariantViolation(violations)
+    for name, contract in contracts.items():
+        violations = contract.violations(changes)
+        if violations:
+            raise InvariantViolation(name, violations)
     state.commit_to(overlay)
     events = tuple(context.events)
     # What a call says that announces nothing is for its sender alone.

@@ -46,10 +46,14 @@ class Rejected(Exception):
 
 
 class InvariantViolation(Exception):
-    """A contract broke its own promise: a bug, never a receipt."""
+    """A contract broke its own promise: a bug, never a receipt.
 
-    def __init__(self, violations: list[str]) -> None:
+    The violations name records and amounts, so they are not for logs; `contract` may be.
+    """
+
+    def __init__(self, contract: str, violations: list[str]) -> None:
         super().__init__("; ".join(violations))
+        self.contract = contract
         self.violations = violations
 
 

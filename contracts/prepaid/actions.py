@@ -11,6 +11,7 @@ import msgspec
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
 from contracts.kernel.identity import HOLDER, enrolled_holder
+from contracts.kernel.ledger import LEG_AMOUNT_MAX
 from contracts.prepaid import rules
 from contracts.prepaid.booking import book, book_refund, entry_of_seq
 from contracts.prepaid.models import (
@@ -51,7 +52,7 @@ def open_card(ctx: Context, args: OpenCard) -> Details:
     merchant = _merchant_for_issue(ctx, args.merchant)
     if args.card_class not in merchant.classes:
         ctx.reject("BAD_STATE", classes=list(merchant.classes))
-    face = rules.bounded(args.paid + args.bonus, "face")
+    face = rules.bounded(args.paid + args.bonus, "face", LEG_AMOUNT_MAX)
     rules.check_face(rules.class_of(ctx, args.card_class), face)
     ctx.check_ticket(args.holder_pub, args)
     holder = enrolled_holder(ctx.state, args.holder_pub, ctx.sender, ctx.time_ms)
@@ -97,7 +98,7 @@ def top_up(ctx: Context, args: TopUp) -> Details:
     card = ctx.state.need(CARDS, args.card)
     merchant = _merchant_for_issue(ctx, card.merchant)
     _check_active(ctx, card)
-    face = rules.bounded(args.paid + args.bonus, "face")
+    face = rules.bounded(args.paid + args.bonus, "face", LEG_AMOUNT_MAX)
     if face == 0:
         ctx.reject("BAD_ARG", field="paid", why="out of range")
     remaining = rules.bounded(card.remaining + face, "face")

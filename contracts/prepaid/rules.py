@@ -86,9 +86,9 @@ def check_face(card_class: CardClass, face: int) -> None:
         reject("CARD_LIMIT", face_max=card_class.face_max)
 
 
-def bounded(amount: int, what: str) -> int:
+def bounded(amount: int, what: str, amount_max: int = AMOUNT_MAX) -> int:
     """`amount`, unless it is beyond what can be counted."""
-    if amount > AMOUNT_MAX:
+    if amount > amount_max:
         reject("OVERFLOW", what=what)
     return amount
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from contracts.kernel.ledger import (
     ACCOUNTS,
     ASSETS,
+    LEG_AMOUNT_MAX,
     PENDING,
     Account,
     Asset,
@@ -73,7 +74,18 @@ def test_an_account_may_not_go_negative() -> None:
 
 def test_an_account_may_not_overflow() -> None:
     books = Books()
-    assert books.code_of(Leg(books.mint, books.alice, AMOUNT_MAX - 99)) == "OVERFLOW"
+    for _ in range((AMOUNT_MAX - 100) // LEG_AMOUNT_MAX):
+        books.ledger.transfer(Leg(books.mint, books.alice, LEG_AMOUNT_MAX))
+    assert books.code_of(Leg(books.mint, books.alice, LEG_AMOUNT_MAX)) == "OVERFLOW"
+    books.ledger.transfer(Leg(books.mint, books.bob, 1))
+
+
+def test_no_leg_moves_so_much_that_few_would_fill_an_account() -> None:
+    books = Books()
+    for amount in (LEG_AMOUNT_MAX + 1, AMOUNT_MAX):
+        assert books.code_of(Leg(books.mint, books.alice, amount)) == "OVERFLOW"
+    books.ledger.transfer(Leg(books.mint, books.alice, LEG_AMOUNT_MAX))
+    assert AMOUNT_MAX // LEG_AMOUNT_MAX > 30_000
 
 
 def test_a_leg_stays_in_one_asset() -> None:

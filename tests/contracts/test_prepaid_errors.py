@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from contracts.kernel.ledger import LEG_AMOUNT_MAX
 from contracts.prepaid.contract import PREPAID
 from contracts.prepaid.models import LOTS_MAX
 from tests.contracts.world import DAY_MS, World, id_of, key_of
@@ -377,7 +378,10 @@ def test_every_code_has_its_row() -> None:
 def test_sums_beyond_64_bits_are_rejected() -> None:
     world = World()
     world.open_shop("open")
-    assert world.open_card("big", "ann", MAX, class_="open") == "OK"
-    assert world.open_card("more", "bob", 1, class_="open") == "OVERFLOW"
-    assert world.consume("ann", "big", MAX, 1) == "OK"
+    assert world.open_card("big", "ann", LEG_AMOUNT_MAX, class_="open") == "OK"
+    for paid, bonus in ((MAX, 0), (LEG_AMOUNT_MAX + 1, 0), (LEG_AMOUNT_MAX, 1), (0, MAX)):
+        assert world.open_card("more", "bob", paid, bonus, class_="open") == "OVERFLOW"
+    # No single customer uses up what the bank, or the merchant's sums, can count.
+    assert world.open_card("more", "bob", 1, class_="open") == "OK"
+    assert world.consume("ann", "big", LEG_AMOUNT_MAX, 1) == "OK"
     assert world.violations() == []
