@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
 
-from contracts.kernel.context import BlockInfo
+from contracts.kernel.context import BlockInfo, Tickets
 from contracts.kernel.registry import (
     Contract,
     Result,
@@ -31,7 +32,7 @@ from node.protocol.block import Event, Receipt, receipt_hash
 from node.protocol.domain import Chain
 from node.protocol.errors import Refused
 from node.protocol.proofs import key_hash, merkle_root, value_hash
-from node.protocol.ticket import ticket_valid
+from node.protocol.ticket import browser_ticket_valid, ticket_valid
 from node.protocol.transaction import lifetime_code
 from node.protocol.validators import ValidatorSet
 
@@ -161,13 +162,13 @@ class Executor:
         salts: Salts,
         limits: Limits,
     ) -> None:
-        self._chain = chain
         self._contracts = contracts
         self._state = state
         self._tree = tree
         self.salts = salts
         self.limits = limits
         self._private: dict[str, bool] = {}
+        self._tickets = Tickets(partial(ticket_valid, chain), partial(browser_ticket_valid, chain))
 
     def build_block(
         self,
@@ -240,7 +241,7 @@ class Executor:
                 sender,
                 transaction.id,
                 candidate.calls,
-                self._verify_ticket,
+                self._tickets,
             )
         # A contract's bug may raise anything; naming it poison is this boundary's whole purpose.
         except Exception as cause:
@@ -276,11 +277,6 @@ class Executor:
         overlay = Overlay(self._state)
         begin_block(overlay, height, self._state.head.state_root)
         return overlay
-
-    def _verify_ticket(
-        self, public_key: bytes, contract: str, action: str, terms: Any, signature: bytes
-    ) -> bool:
-        return ticket_valid(self._chain, public_key, contract, action, terms, signature)
 
 
 class _Run:

@@ -107,6 +107,7 @@ DOORS: dict[str, set[str]] = {
     "cryptography": {
         "node.genesis",
         "node.net.tls",
+        "node.protocol.es256",
         "node.protocol.keys",
         "node.protocol.keystore",
         "node.protocol.sealing",

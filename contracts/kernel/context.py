@@ -7,7 +7,7 @@ gives no clock but the header's, and no way out but state, ledger and events.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
@@ -25,10 +25,20 @@ from contracts.kernel.types import (
     reject,
 )
 
-__all__ = ["BlockInfo", "Context", "Event", "Rejected", "VerifyTicket", "View", "day_of"]
+__all__ = ["BlockInfo", "Context", "Event", "Rejected", "Tickets", "View", "day_of"]
 
 R = TypeVar("R", bound=msgspec.Struct)
 VerifyTicket = Callable[[bytes, str, str, Mapping[str, Any], bytes], bool]
+
+
+class Tickets(NamedTuple):
+    """How the node checks `(public_key, contract, statement, terms, signature)`.
+
+    `browser` is for the P-256 keys of browsers, `ledger` for the keys that sign transactions.
+    """
+
+    ledger: VerifyTicket
+    browser: VerifyTicket
 
 
 class Event(msgspec.Struct, array_like=True, frozen=True):
@@ -54,7 +64,7 @@ class Context:
     """One transaction in execution: who, when, and what can be touched."""
 
     __slots__ = (
-        "_verify_ticket",
+        "_tickets",
         "action",
         "contract",
         "contracts",
@@ -76,7 +86,7 @@ class Context:
         sender: bytes,
         transaction_id: bytes,
         roles: tuple[str, ...],
-        verify_ticket: VerifyTicket,
+        tickets: Tickets,
         contracts: Mapping[str, Any],
     ) -> None:
         self.state = state
@@ -92,7 +102,7 @@ class Context:
         self.action = ""
         # By name, as `contract.Contract`, which is made of contexts and so not known here.
         self.contracts = contracts
-        self._verify_ticket = verify_ticket
+        self._tickets = tickets
 
     def reject(self, code: str, **details: Any) -> NoReturn:
         """End the transaction: its writes are discarded, the rejection is its receipt."""
@@ -133,7 +143,7 @@ class Context:
         An identity signs with the key in use, and not while it is suspended.
         """
         key = signing_key(self.state, signer)
-        return key is not None and self._verify_ticket(
+        return key is not None and self._tickets.ledger(
             key, self.contract, statement, terms, signature
         )
 
@@ -145,6 +155,12 @@ class Context:
     def roles_of(self, identity: bytes) -> tuple[str, ...]:
         """The roles in which another identity may act now; none for strangers."""
         return roles_in(self.state, identity)
+
+    def has_signed_in_browser(
+        self, signer: bytes, statement: str, terms: Mapping[str, Any], signature: bytes
+    ) -> bool:
+        """The same for the P-256 key of a browser (ES256)."""
+        return self._tickets.browser(signer, self.contract, statement, terms, signature)
 
 
 class View:

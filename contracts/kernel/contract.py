@@ -87,7 +87,8 @@ class Contract:
 
     `found` writes its part of the genesis state from its `parameters`. `violations` judges one
     transaction's changes, `audit` the whole state. `clear_allowed` says whether calls may travel
-    unsealed; `sealed` that clients should seal them. `errors` are its own codes in precedence.
+    unsealed; `sealed` that clients should seal them. Rejections of its calls are readable by
+    `refusals_for`, besides the sender. `errors` are its own codes in precedence.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Contract:
     violations: Callable[[Changes], list[str]] = _no_violations
     audit: Callable[[State], Audit] = _nothing_to_audit
     sealed: bool = False
+    refusals_for: tuple[str, ...] = ()
     clear_allowed: Callable[[State], bool] = _clear_allowed
     governed: Mapping[str, Governed] = field(default_factory=dict)
 

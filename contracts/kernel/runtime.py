@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from contracts.kernel.access import Viewer
-from contracts.kernel.context import BlockInfo, Context, Event, VerifyTicket, View
+from contracts.kernel.context import BlockInfo, Context, Event, Tickets, View
 from contracts.kernel.contract import Audit, Contract, Details
 from contracts.kernel.identity import IDENTITIES, new_identity, put_identity, sender_of
 from contracts.kernel.ledger import ASSETS, Asset
@@ -70,22 +70,23 @@ def execute(
     sender: bytes,
     transaction_id: bytes,
     calls: Sequence[PreparedCall],
-    verify_ticket: VerifyTicket,
+    tickets: Tickets,
 ) -> Result:
     """Run the calls of one transaction; its writes reach `overlay` only if the code is `OK`.
 
-    `verify_ticket(public_key, contract, action, terms, signature)` is the node's. Raises
-    `InvariantViolation`; anything else that is raised is a bug of the contract as well.
+    Raises `InvariantViolation`; anything else that is raised is a bug of the contract as well.
     """
     state = State(overlay)
     try:
-        context = _admit(contracts, state, block, sender, transaction_id, verify_ticket)
+        context = _admit(contracts, state, block, sender, transaction_id, tickets)
     except Rejected as rejected:
         return Result(rejected.code, rejected.details, (), (sender.hex(),))
     try:
         details, announced = _run_calls(contracts, context, calls)
     except Rejected as rejected:
-        return Result(rejected.code, rejected.details, (), (context.sender.hex(),))
+        supervisors = [one for call in calls for one in contracts[call.contract].refusals_for]
+        told = tuple(dict.fromkeys((context.sender.hex(), *supervisors)))
+        return Result(rejected.code, rejected.details, (), told)
     changes = state.changes()
     for name, contract in contracts.items():
         violations = contract.violations(changes)
@@ -171,13 +172,11 @@ def _admit(
     block: BlockInfo,
     sender: bytes,
     transaction_id: bytes,
-    verify_ticket: VerifyTicket,
+    tickets: Tickets,
 ) -> Context:
     """The context of a transaction; its sender is the identity that acts with the key `sender`."""
     one = sender_of(state, sender)
-    return Context(
-        state, block, one.public_key, transaction_id, one.roles, verify_ticket, contracts
-    )
+    return Context(state, block, one.public_key, transaction_id, one.roles, tickets, contracts)
 
 
 def _run_calls(

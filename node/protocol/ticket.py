@@ -7,6 +7,7 @@ that it is used once, is the contract's rule.
 
 from __future__ import annotations
 
+from node.protocol import es256
 from node.protocol.domain import Chain
 from node.protocol.encoding import Value, encode
 from node.protocol.keys import PrivateKey, is_valid
@@ -34,3 +35,15 @@ def ticket_valid(
 ) -> bool:
     """Whether `public_key` consented to exactly these terms."""
     return is_valid(public_key, ticket_digest(chain, contract, action, terms), signature)
+
+
+def browser_ticket_valid(
+    chain: Chain,
+    public_key: bytes,
+    contract: str,
+    action: str,
+    terms: dict[str, Value],
+    signature: bytes,
+) -> bool:
+    """The same for a browser's P-256 key, which signs the 32-byte digest as its message."""
+    return es256.is_valid(public_key, ticket_digest(chain, contract, action, terms), signature)

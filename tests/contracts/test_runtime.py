@@ -18,7 +18,7 @@ from contracts.kernel.runtime import TRANSACTION_WRITES_MAX
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Args, InvariantViolation
 from contracts.prepaid.models import CARDS
-from tests.contracts.world import Memory, Prepared, World, id_of, key_of
+from tests.contracts.world import TICKETS, Memory, Prepared, World, id_of, key_of
 
 
 @pytest.fixture
@@ -32,7 +32,11 @@ def world() -> World:
 def run_toy(world: World, run: Any) -> tuple[registry.Result, Overlay]:
     """Execute an action of a contract that exists for one test only."""
     toy = dataclasses.replace(
-        CONTRACTS["kernel"], actions={"act": Action(Args, run)}, name="toy", tables=()
+        CONTRACTS["kernel"],
+        actions={"act": Action(Args, run)},
+        name="toy",
+        tables=(),
+        refusals_for=("role:operator",),
     )
     overlay = Overlay(world.memory)
     result = registry.execute(
@@ -42,7 +46,7 @@ def run_toy(world: World, run: Any) -> tuple[registry.Result, Overlay]:
         key_of("ann"),
         b"t" * 32,
         [Prepared("toy", "act", Args(), False)],
-        lambda *_: False,
+        TICKETS,
     )
     return result, overlay
 
@@ -170,6 +174,7 @@ def test_a_rejection_leaves_the_overlay_empty(world: World) -> None:
 
     result, overlay = run_toy(world, spoil)
     assert (result.code, result.details) == ("BAD_STATE", {"why": "changed my mind"})
+    assert result.readers == (key_of("ann").hex(), "role:operator")
     assert overlay.writes == {}
 
 

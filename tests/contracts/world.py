@@ -14,7 +14,7 @@ import msgspec
 
 from contracts.catalog import CONTRACTS
 from contracts.kernel import registry
-from contracts.kernel.context import BlockInfo
+from contracts.kernel.context import BlockInfo, Tickets
 from contracts.kernel.contract import Contract
 from contracts.kernel.registry import GenesisParameters, Result, Viewer
 from contracts.kernel.state import Overlay
@@ -167,7 +167,7 @@ class World:
         block = BlockInfo(self.height, self.time_ms, self.time_scale)
         transaction_id = hashlib.sha256(self.height.to_bytes(8, "big")).digest()
         self.last = registry.execute(
-            self.contracts, overlay, block, key_of(sender), transaction_id, prepared, _verify
+            self.contracts, overlay, block, key_of(sender), transaction_id, prepared, TICKETS
         )
         assert (self.last.code == "OK") or len(overlay.writes) == before
         self.memory.apply(overlay.writes)
@@ -246,3 +246,12 @@ def _verify(
     signer: bytes, contract: str, action: str, terms: Mapping[str, Any], signature: bytes
 ) -> bool:
     return signature == signature_of(signer, contract, action, terms)
+
+
+def _verify_browser(
+    signer: bytes, contract: str, action: str, terms: Mapping[str, Any], signature: bytes
+) -> bool:
+    return _verify(signer, contract, f"{action} in a browser", terms, signature)
+
+
+TICKETS = Tickets(_verify, _verify_browser)
