@@ -51,6 +51,7 @@ class Summary:
     seeds: int = 0
     virtual_ms: int = 0
     settle_ms_max: int = 0
+    views_max: int = 0
     sizes: Counter[int] = field(default_factory=Counter)
     byzantine: Counter[int] = field(default_factory=Counter)
     changing: int = 0
@@ -62,6 +63,7 @@ class Summary:
         self.seeds += 1
         self.virtual_ms += result.virtual_ms
         self.settle_ms_max = max(self.settle_ms_max, result.settle_ms)
+        self.views_max = max(self.views_max, result.views_max)
         self.sizes[result.size] += 1
         self.byzantine[result.byzantine] += 1
         self.changing += result.newcomers > 0
@@ -80,6 +82,7 @@ class Summary:
             ("violations", str(len(self.failures))),
             ("virtual time", f"{self.virtual_ms / 3_600_000:.1f} h"),
             ("longest time to settle", f"{self.settle_ms_max / 1_000:.1f} s"),
+            ("most views asked for at a height after healing", str(self.views_max)),
             (
                 "time taken",
                 f"{seconds:.1f} s ({self.seeds / max(seconds, 0.001):.1f} seeds a second)",

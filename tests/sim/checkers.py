@@ -38,6 +38,7 @@ from node.state.store import Store
 from node.state.tree import StateTree
 from tests.sim.limits import exceeded
 from tests.sim.node import SimNode
+from tests.sim.progress import Progress
 from tests.sim.story import Made
 from tests.sim.witness import Witness
 
@@ -85,6 +86,7 @@ class Checkers:
         self._proposed: set[bytes] = set()
         self._witness = Witness(self._chain, traitors)
         self._inputs = 0
+        self.progress = Progress()
         self.booked: dict[bytes, Booked] = {}
 
     # ---- while it runs
@@ -161,6 +163,8 @@ class Checkers:
             )
         if isinstance(message, ViewChange):
             self._counts["view changes asked for"] += 1
+            if wrong := self.progress.on_view_change(node, message):
+                raise Violation("views", wrong)
 
     def on_committed(self, node: SimNode, committed: io.Committed) -> None:
         """One block a height, the same results everywhere, no transaction twice."""

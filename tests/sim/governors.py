@@ -119,7 +119,7 @@ class Governors:
             return False
         number = self._chance.choice(fit)
         yield from self._admit(number)
-        args = {"node": self._key(number)}
+        args = {"node_key": self._key(number)}
         return (yield from self._decide("add_validator", args, joining=number))
 
     def _remove(self) -> Change:
@@ -128,10 +128,10 @@ class Governors:
         if len(members) <= VALIDATORS_MIN or not fit:
             return False
         leaving = self._choose_leaving(fit)
-        changed = yield from self._decide("remove_validator", {"node": leaving})
+        changed = yield from self._decide("remove_validator", {"node_key": leaving})
         if changed and self._chance.random() < DISMISSED:
             yield from self._rest()
-            if (yield from self._decide("dismiss_observer", {"node": leaving})):
+            if (yield from self._decide("dismiss_observer", {"node_key": leaving})):
                 self._counts["nodes dismissed"] += 1
                 for twin in self._cast.nodes_of(self._numbers[leaving]):
                     self._nodes[twin].machine.admitted = False
@@ -150,7 +150,7 @@ class Governors:
         number = self._chance.choice(sorted({number for number, _ in fit}))
         leaving = self._choose_leaving([old for joining, old in fit if joining == number])
         yield from self._admit(number)
-        args = {"node": self._key(number), "replaced": leaving}
+        args = {"node_key": self._key(number), "replaced": leaving}
         return (yield from self._decide("replace_validator", args, joining=number))
 
     def _choose_leaving(self, fit: Sequence[bytes]) -> bytes:
@@ -175,7 +175,7 @@ class Governors:
         if key not in {node.public_key for node in listed}:
             name = f"node{number}"
             args = {
-                "node": key,
+                "node_key": key,
                 "name": name,
                 "address": f"{name}:1",
                 "tls_fingerprint": bytes([number]) * 32,
@@ -202,7 +202,7 @@ class Governors:
             if receipt.ok:
                 receipt = yield from self._book("deputy", "approve", proposal)
             self.busy = False
-            self._note(f"{kind} of {self._name(args['node'])}: {receipt.code}")
+            self._note(f"{kind} of {self._name(args['node_key'])}: {receipt.code}")
             self._counts[f"governance {receipt.code}"] += 1
             if receipt.ok or receipt.code not in ("NOT_READY", "BAD_STATE"):
                 return receipt.ok

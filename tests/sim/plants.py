@@ -15,7 +15,7 @@ import pytest
 from node import admission, importer, proposals
 from node import outputs as io
 from node.admission import Candidate, Verdict
-from node.consensus import inbox, replica, view_change, voter
+from node.consensus import inbox, proposal, replica, view_change, voter, votes
 from node.consensus.committee import Committee
 from node.consensus.events import Effect
 from node.consensus.height import OpenHeight
@@ -118,9 +118,9 @@ def clock_check_on_a_prepared_block(patch: Patch) -> None:
     """A block that must be proposed again is too old to be accepted."""
     check = check_proposal
 
-    def strict(committee: Committee, proposal: PrePrepare, received_ms: int) -> None:
-        check(committee, proposal, received_ms)
-        if abs(proposal.header.time_ms - received_ms) > CLOCK_SKEW_MS_MAX:
+    def strict(committee: Committee, message: PrePrepare, received_ms: int) -> None:
+        check(committee, message, received_ms)
+        if abs(message.header.time_ms - received_ms) > CLOCK_SKEW_MS_MAX:
             raise Refused("CLOCK_SKEW", "too old")
 
     patch.setattr(inbox, "check_proposal", strict)
@@ -135,11 +135,11 @@ def certificate_of_mixed_views(patch: Patch) -> None:
     """COMMITs are counted whatever view they are of."""
 
     def matching(tally: Tally[Commit], _view: int, block_id: bytes) -> tuple[Commit, ...]:
-        votes = [
+        of_members = [
             [vote for vote in slots.values() if vote.block_id == block_id]
             for _, slots in sorted(tally._votes.items())
         ]
-        return tuple(same_block[-1] for same_block in votes if same_block)
+        return tuple(same_block[-1] for same_block in of_members if same_block)
 
     patch.setattr(Tally, "matching", matching)
 
@@ -190,6 +190,22 @@ def vote_without_the_view(patch: Patch) -> None:
 def one_member_drags_all(patch: Patch) -> None:
     """No f + 1 rule: whoever asks for a view is followed there."""
     patch.setattr(voter, "supported_view", lambda _, views: max(views, default=0))
+
+
+def nobody_joins_by_f_plus_1(patch: Patch) -> None:
+    """Whoever fell behind climbs view by view, each at its own time-out."""
+    patch.setattr(voter, "supported_view", lambda *_: 0)
+
+
+def justification_not_checked(patch: Patch) -> None:
+    """What a leader of a later view proposes is believed to be what it has to propose."""
+    patch.setattr(proposal, "required_block", lambda *_: None)
+    patch.setattr(proposal, "_check_fresh", lambda *_: None)
+
+
+def votes_without_bounds(patch: Patch) -> None:
+    """All votes of a member are kept, whatever view it says they are for."""
+    patch.setattr(votes, "VIEWS_PER_MEMBER_MAX", 1 << 40)
 
 
 def timer_not_armed_when_idle(patch: Patch) -> None:
@@ -255,7 +271,8 @@ PLANTS: dict[Callable[[Patch], None], set[str]] = {
     certificate_of_mixed_views: {"certificate", "punished"},
     body_not_persisted: {"liveness"},
     seal_without_the_height: {"slander", "halt", "certificate"},
-    one_member_drags_all: {"liveness", "limits", "storm"},
+    one_member_drags_all: {"liveness", "limits", "storm", "views"},
+    nobody_joins_by_f_plus_1: {"views", "liveness"},
     timer_not_armed_when_idle: {"liveness"},
     clock_check_on_a_prepared_block: {"liveness"},
     dedupe_before_the_signature_check: {"liveness"},

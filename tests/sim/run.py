@@ -64,6 +64,7 @@ class Result:
     digest: str = ""
     virtual_ms: int = 0
     settle_ms: int = 0
+    views_max: int = 0
     counts: Counter[str] = field(default_factory=Counter)
 
 
@@ -216,6 +217,7 @@ class Simulation:
                 result.counts["unsynced writes lost"] += disk.lost
                 result.counts["synced writes torn"] += disk.torn
                 result.counts["writes refused by a full disk"] += disk.failed
+        result.views_max = self.checkers.progress.most
         result.digest = self._trace.digest
         result.virtual_ms = self._scheduler.now_ms - self._start_ms
         result.counts["events"] = self._scheduler.events
@@ -239,6 +241,8 @@ class Simulation:
         self._workload.be_patient()
         self._mind.flood_no_more()
         absent = self._send_some_away()
+        failing = self.result.byzantine + len(absent)
+        self.checkers.progress.on_healed([n for n in self._nodes if n.up and n.honest], failing)
         healed_ms = self._scheduler.now_ms
         settle_ms_max = SETTLE_MS_MAX + DECEIVED_MS_MAX * self.result.byzantine
         self._await("settled", settle_ms_max, self._is_settled)
