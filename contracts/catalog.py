@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contracts.exchange.contract import EXCHANGE
 from contracts.kernel.contract import Contract
 from contracts.kernel.registry import KERNEL
 from contracts.prepaid.contract import PREPAID
 
-CONTRACTS: dict[str, Contract] = {contract.name: contract for contract in (KERNEL, PREPAID)}
+CONTRACTS: dict[str, Contract] = {
+    contract.name: contract for contract in (KERNEL, EXCHANGE, PREPAID)
+}

@@ -30,6 +30,7 @@ VIEWS = {"node.query", "node.records", "node.views"}
 ROOMS: dict[str, set[str]] = {
     "contracts": {"contracts"},
     "contracts.kernel": KERNEL,
+    "contracts.exchange": {"contracts.kernel", "contracts.exchange"},
     "contracts.prepaid": {"contracts.kernel", "contracts.prepaid"},
     "node.protocol": PROTOCOL,
     # Stages: none imports another.

@@ -178,6 +178,10 @@ class View:
         """A policy duration as it counts on this network, at least 1 ms."""
         return scaled(duration_ms, self.block.time_scale)
 
+    def today(self) -> int:
+        """The number of the current day in UTC+8, scaled."""
+        return day_of(self.time_ms, self.block.time_scale)
+
     def need(self, table: Table[R], key: bytes) -> R:
         """The record, if the viewer may read it; else `NOT_FOUND`."""
         record = self.state.get(table, key)

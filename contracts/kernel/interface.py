@@ -73,17 +73,32 @@ def _doc(function: Callable[..., object]) -> str:
 
 def _arguments(model: type[Args]) -> Schema:
     schema = model.model_json_schema(by_alias=True)
+    schema = _written_out(schema, schema.pop("$defs", {}))
     schema["properties"] = {
         name: _simple(field) for name, field in schema.get("properties", {}).items()
     }
-    schema.pop("title", None)
     schema["description"] = _doc_of(model)
     return schema
 
 
+def _written_out(value: Any, definitions: Schema) -> Any:
+    """A schema without titles, and with its definitions in the places that refer to them."""
+    if isinstance(value, list):
+        return [_written_out(one, definitions) for one in value]
+    if not isinstance(value, dict):
+        return value
+    name = value.get("$ref", "").removeprefix("#/$defs/")
+    if name:
+        return _written_out(definitions[name], definitions)
+    return {
+        key: _written_out(one, definitions)
+        for key, one in value.items()
+        if key != "title" or not isinstance(one, str)
+    }
+
+
 def _simple(field: Schema) -> Schema:
-    """A field's schema without titles; an optional one is simply not required."""
-    field = {key: value for key, value in field.items() if key != "title"}
+    """A field's schema; an optional one is simply not required."""
     options = [one for one in field.pop("anyOf", []) if one != {"type": "null"}]
     if len(options) == 1:
         field = {**options[0], **field}

@@ -135,6 +135,14 @@ class Ledger:
         self._state = state
         self._time_ms = time_ms
 
+    def declare(self, asset: str, scale: int) -> None:
+        """Count a new asset in units of 10^-scale; `IDEM_CONFLICT` where it has another scale."""
+        known = self._state.get(ASSETS, asset.encode())
+        if known is None:
+            self._state.insert(ASSETS, asset.encode(), Asset(asset, scale))
+        elif known.scale != scale:
+            raise Rejected("IDEM_CONFLICT", what=ASSETS.name)
+
     def open(
         self,
         owner: bytes,

@@ -99,6 +99,12 @@ class Refuse(Args):
     reason: Reason
 
 
+def proposer_of(ctx: Context, args: Proposing) -> bytes:
+    """Who proposes this, for `Governed.check` and `apply`, which run at the approval too."""
+    known = ctx.state.get(PROPOSALS, args.proposal)
+    return ctx.sender if known is None else known.proposer
+
+
 def propose(ctx: Context, governed: Governed, args: Proposing) -> Details:
     """Keep a change for another person to decide; the same again is a replay."""
     own = args.model_dump(by_alias=True, exclude_none=True, exclude={"proposal", "reason"})
