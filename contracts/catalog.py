@@ -8,5 +8,5 @@ from contracts.kernel.registry import KERNEL
 from contracts.prepaid.contract import PREPAID
 
 CONTRACTS: dict[str, Contract] = {
-    contract.name: contract for contract in (KERNEL, EXCHANGE, PREPAID)
+    contract.name: contract for contract in (KERNEL, PREPAID, EXCHANGE)
 }

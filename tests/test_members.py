@@ -252,7 +252,7 @@ def test_a_founder_refuses_what_does_not_fit(copy: Path, tmp_path: Path) -> None
     assert "at least 3" in few.message
     nobody = error_of(create(tmp_path, members, identities={}))
     assert nobody.code == "NO_IDENTITY_KEY"
-    assert "groat key export alice --public" in nobody.message
+    assert "has a role and no key; ask for the line that `groat key export" in nobody.message
     assert not (tmp_path / "again").exists()
 
 
