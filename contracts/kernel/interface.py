@@ -72,8 +72,8 @@ def _doc(function: Callable[..., object]) -> str:
 
 
 def _arguments(model: type[Args]) -> Schema:
-    schema = model.model_json_schema(by_alias=True)
-    schema = _written_out(schema, schema.pop("$defs", {}))
+    given = model.model_json_schema(by_alias=True)
+    schema: Schema = _written_out(given, given.pop("$defs", {}))
     schema["properties"] = {
         name: _simple(field) for name, field in schema.get("properties", {}).items()
     }
