@@ -17,6 +17,7 @@ from typing import Any
 import structlog
 
 from contracts.catalog import CONTRACTS
+from node.adoption import adopt, open_staging
 from node.core import Core, open_core
 from node.driver import Driver
 from node.folder import NodeSettings
@@ -33,6 +34,7 @@ from node.roster import Roster
 from node.service import LiveService
 from node.snapshots import SNAPSHOT_FOLDER, SnapshotMaker
 from node.state.level import open_level
+from node.state.shelf import FolderShelf
 from node.state.vote_log import open_vote_database
 from node.verifier import Verifier
 
@@ -54,6 +56,19 @@ def run_node(settings: NodeSettings) -> int:
     )
     verifier.warm_up()
     try:
+        while True:
+            adopt(settings.data, open_level)
+            code = _run_core(settings, verifier)
+            if code is not None:
+                return code
+    finally:
+        verifier.close()
+
+
+def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
+    """Run one core until it ends; None if another one is to follow, on an adopted snapshot."""
+    staging = open_staging(settings.data, open_level) if settings.snapshots else None
+    try:
         core = open_core(
             settings.genesis,
             CONTRACTS,
@@ -61,6 +76,8 @@ def run_node(settings: NodeSettings) -> int:
             settings.secret,
             open_level(settings.data),
             open_vote_database(settings.votes),
+            shelf=FolderShelf(settings.folder / SNAPSHOT_FOLDER),
+            staging=staging,
         )
         try:
             return _run_loop(_serve(settings, core, verifier))
@@ -68,14 +85,17 @@ def run_node(settings: NodeSettings) -> int:
             core.store.close()
             core.votes.close()
     finally:
-        verifier.close()
+        if staging is not None:
+            staging.close()
 
 
-async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
-    snapshots = SnapshotMaker(core.store.snapshot_source, settings.folder / SNAPSHOT_FOLDER)
-    driver = Driver(
-        core.engine, core.store, core.votes, verifier, settings.free_bytes, snapshots.on_block
+async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int | None:
+    snapshots = SnapshotMaker(
+        core.store.snapshot_source,
+        settings.folder / SNAPSHOT_FOLDER,
+        settings.genesis.snapshot_every,
     )
+    driver = Driver(core, verifier, settings.free_bytes, snapshots.on_block)
     roster = Roster(core.store, settings.key.public_key, _given_peers(settings))
     transport = Transport(
         settings.genesis.chain,
@@ -118,6 +138,8 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int:
         await transport.stop()
     if driver.halt is not None:
         return HALTED_EXIT
+    if driver.adopts:
+        return None
     log.info("node_stopped", height=core.store.head.height)
     return 0
 
@@ -174,7 +196,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _run_loop(main: Coroutine[Any, Any, int]) -> int:
+def _run_loop(main: Coroutine[Any, Any, int | None]) -> int | None:
     """On uvloop where it is installed: a fifth more traffic on the same core."""
     try:
         import uvloop

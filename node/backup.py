@@ -15,17 +15,18 @@ import sys
 from pathlib import Path
 
 from contracts.kernel.registry import next_validators
-from node.check import Reporter, check_votes, salt_source
-from node.execution import Salts
-from node.folder import NodeSettings, load_node
+from node.check import Reporter, check_votes
+from node.folder import load_node
 from node.protocol.errors import Misconfigured, Refused, StoreFailure
 from node.protocol.validators import ValidatorSet
 from node.repair import put_aside, set_votes
 from node.snapshots import BACKUP_FOLDER, SNAPSHOT_FOLDER
 from node.state.level import open_level
-from node.state.restoring import Progress, Trust, read_snapshot
-from node.state.snapshot import PARTIAL_SUFFIX, Manifest, snapshot_heights
+from node.state.restoring import Assembly, Progress, read_snapshot
+from node.state.snapshot import PARTIAL_SUFFIX, snapshot_heights
 from node.state.store import Store
+from node.state.trust import Trust
+from node.trust import trust_of
 
 INCOMING_SUFFIX = ".incoming"
 
@@ -44,11 +45,11 @@ def backup_folder(folder: Path, target: Path) -> int:
     partial = target.with_name(target.name + PARTIAL_SUFFIX)
     try:
         shutil.copytree(newest, partial)
-        manifest = read_snapshot(partial, trust_of(settings), None, _report())
+        copy = read_snapshot(partial, trust_of(settings.genesis, settings.secret), None, _report())
         partial.rename(target)
     except OSError as error:
         raise StoreFailure("DISK_FAILED", f"{partial}: {error.strerror or error}") from None
-    _print(manifest, {"backup": str(target)})
+    _print(copy, {"backup": str(target)})
     return 0
 
 
@@ -65,7 +66,7 @@ def restore_folder(folder: Path, source: Path, vote_from: int | None) -> int:
     incoming = settings.data.with_name(settings.data.name + INCOMING_SUFFIX)
     shutil.rmtree(incoming, ignore_errors=True)
     try:
-        manifest = restore_into(incoming, source, trust_of(settings))
+        restored = restore_into(incoming, source, trust_of(settings.genesis, settings.secret))
         if vote_from is not None:
             set_votes(settings, votes.ok, vote_from)
         aside = put_aside(settings.data) if settings.data.exists() else None
@@ -75,22 +76,23 @@ def restore_folder(folder: Path, source: Path, vote_from: int | None) -> int:
     finally:
         shutil.rmtree(incoming, ignore_errors=True)
     done = {"set_aside": None if aside is None else str(aside)}
-    _print(manifest, {**done, "vote_from": None if vote_from is None else str(vote_from)})
+    _print(restored, {**done, "vote_from": None if vote_from is None else str(vote_from)})
     return 0
 
 
-def restore_into(path: Path, source: Path, trust: Trust) -> Manifest:
+def restore_into(path: Path, source: Path, trust: Trust) -> Assembly:
     """Make a database at `path` of the snapshot in `source`, and open it as a node would."""
     database = open_level(path)
     try:
-        manifest = read_snapshot(source, trust, database, _report())
+        assembly = read_snapshot(source, trust, database, _report())
+        manifest = assembly.manifest
         store = Store(database, trust.depth, trust.chain.genesis_hash)
         members = ValidatorSet(*next_validators(store, manifest.height + 1))
         if members.hash != manifest.header.next_validators_hash:
             raise Refused("BAD_SNAPSHOT", "its validators are not those that its header names")
     finally:
         database.close()
-    return manifest
+    return assembly
 
 
 def newest_snapshot(folder: Path) -> Path | None:
@@ -103,23 +105,17 @@ def newest_snapshot(folder: Path) -> Path | None:
     return max(found)[1] if found else None
 
 
-def trust_of(settings: NodeSettings) -> Trust:
-    """What a node of this network holds a snapshot against."""
-    genesis, salts = settings.genesis, Salts(settings.secret.privacy_key)
-    founders = genesis.validator_set
-    return Trust(genesis.chain, genesis.tree_depth, founders, salt_source(salts), salts.of_receipt)
-
-
 def _report() -> Progress:
     return Reporter(sys.stderr.write).report
 
 
-def _print(manifest: Manifest, more: dict[str, str | None]) -> None:
+def _print(assembly: Assembly, more: dict[str, str | None]) -> None:
+    manifest = assembly.manifest
     report = {
         "height": str(manifest.height),
         "state_root": manifest.header.state_root.hex(),
-        "transactions": str(manifest.transactions),
-        "blocks_from": str(manifest.blocks_from),
+        "transactions": str(assembly.transactions),
+        "blocks_from": str(assembly.blocks_from),
         **more,
     }
     print(json.dumps(report, indent=2, ensure_ascii=False))

@@ -13,8 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import Rejected, is_private
 from node.bodies import vote_entry_codec
 from node.clock import now_ms
 from node.consensus.recovery import read_records
@@ -28,6 +26,7 @@ from node.state.inspection import Inspection
 from node.state.keyvalue import KeyValue
 from node.state.level import open_level
 from node.state.vote_log import VoteLog, open_vote_database
+from node.trust import trust_with
 
 EXIT_DAMAGED = 1
 PROGRESS_MS = 500
@@ -72,27 +71,8 @@ def inspect(
     genesis: Genesis, privacy_key: bytes, database: KeyValue, progress: inspection.Progress
 ) -> list[Finding]:
     """The findings about an open state database."""
-    salts = Salts(privacy_key)
-    return Inspection(
-        genesis.chain,
-        genesis.tree_depth,
-        genesis.validator_set,
-        database.snapshot(),
-        inspection.Salts(salt_source(salts), salts.of_receipt),
-        progress,
-    ).run()
-
-
-def salt_source(salts: Salts) -> Callable[[str, bytes, bytes], bytes]:
-    """The salt of any record by table, key and value; LookupError for a table that is none."""
-
-    def salt_of(table: str, key: bytes, value: bytes) -> bytes:
-        try:
-            return salts.of(table, key, value) if is_private(CONTRACTS, table) else b""
-        except Rejected as unknown:
-            raise LookupError(table) from unknown
-
-    return salt_of
+    trust = trust_with(genesis, Salts(privacy_key))
+    return Inspection(trust, database.snapshot(), progress).run()
 
 
 def check_votes(settings: NodeSettings) -> Finding:

@@ -17,10 +17,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from node.http.limits import HttpLimits
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.genesis import (
+    SNAPSHOT_EVERY,
     TIME_SCALE_MAX,
     TREE_DEPTH_MAX,
     AssetEntry,
     BlockLimits,
+    SnapshotEvery,
     ViewTimeouts,
 )
 from node.protocol.keys import check_public_key
@@ -71,6 +73,7 @@ class NetworkConfig(Settings):
     dev: bool = False
     time_scale: Annotated[int, Field(ge=1, le=TIME_SCALE_MAX)] = 1
     tree_depth: Annotated[int, Field(ge=1, le=TREE_DEPTH_MAX)] = TREE_DEPTH_MAX
+    snapshot_every: SnapshotEvery = SNAPSHOT_EVERY
     confirmations_more_than: Annotated[int, Field(ge=0, lt=VALIDATORS_MAX)]
     # May be empty where member files say who validates.
     validators: Annotated[tuple[ValidatorConfig, ...], Field(max_length=VALIDATORS_MAX)] = ()
@@ -161,6 +164,9 @@ class NodeConfig(Settings):
     password_file: str = ""
     data: str = "data"
     votes: str = "votes"
+    # How to get what others have and this node lacks much of: "snapshot" takes the newest and has
+    # no blocks below it, "blocks" executes every one.
+    catch_up: Annotated[str, Field(pattern="^(snapshot|blocks)$")] = "snapshot"
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     http_limits: HttpLimits = HttpLimits()
 

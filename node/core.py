@@ -19,15 +19,18 @@ from node.engine import Engine
 from node.execution import Executor, Limits, Salts
 from node.genesis import genesis_parameters
 from node.importer import Importer
-from node.net.catch_up import CatchUp
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.genesis import CommitteeSecret, Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import Opener
 from node.protocol.validators import ValidatorSet
 from node.state.keyvalue import KeyValue
+from node.state.shelf import NO_SNAPSHOTS, Shelf
+from node.state.staging import Staging
 from node.state.store import Store
 from node.state.vote_log import VoteLog
+from node.sync import SnapshotSource, Sync
+from node.trust import trust_of
 
 
 class Core(msgspec.Struct, frozen=True):
@@ -38,6 +41,8 @@ class Core(msgspec.Struct, frozen=True):
     votes: VoteLog
     executor: Executor
     opener: Opener
+    shelf: Shelf
+    staging: Staging | None
 
 
 def open_core(
@@ -48,8 +53,13 @@ def open_core(
     state_database: KeyValue,
     vote_database: KeyValue,
     progress: Callable[[int], None] | None = None,
+    shelf: Shelf = NO_SNAPSHOTS,
+    staging: Staging | None = None,
 ) -> Core:
-    """Raises `StoreFailure` where a database is damaged or belongs to another network."""
+    """Raises `StoreFailure` where a database is damaged or belongs to another network.
+
+    `shelf` has the snapshots that peers may fetch; without `staging` the node takes none itself.
+    """
     chain = genesis.chain
     store = Store(state_database, genesis.tree_depth, genesis.hash, progress)
     salts = Salts(secret.privacy_key)
@@ -59,13 +69,7 @@ def open_core(
         delta = store.tree.update(executor.leaf_changes(writes))
         batch = store.genesis_batch(writes, delta)
         store.commit(batch)
-    votes = VoteLog(vote_database)
-    if votes.is_new and store.head.height > 0:
-        raise StoreFailure(
-            "VOTES_MISSING",
-            "the chain is there but the vote database is empty; restore it, or let this validator "
-            "rejoin with a new key: without its own votes it could sign twice",
-        )
+    votes = _open_votes(vote_database, store)
     opener = Opener(chain, {genesis.epoch.number: secret.epoch_key})
     entries = [vote_entry_codec.decode(raw) for raw in votes.load()]
     restored = _restore_bodies(
@@ -84,6 +88,8 @@ def open_core(
         genesis.created_ms,
         votes.vote_from,
     )
+    importer = Importer(chain, contracts, opener, executor)
+    source = None if staging is None else _snapshot_source(genesis, secret, staging)
     engine = Engine(
         genesis,
         contracts,
@@ -91,13 +97,29 @@ def open_core(
         replica,
         executor,
         store,
-        Importer(chain, contracts, opener, executor),
-        CatchUp(store.head.height + 1),
+        importer,
+        Sync(importer, store.head.height, validators, source),
+        shelf,
         restored,
         votes.vote_from,
         validators,
     )
-    return Core(engine, store, votes, executor, opener)
+    return Core(engine, store, votes, executor, opener, shelf, staging)
+
+
+def _open_votes(database: KeyValue, store: Store) -> VoteLog:
+    votes = VoteLog(database)
+    if votes.is_new and store.head.height > 0:
+        raise StoreFailure(
+            "VOTES_MISSING",
+            "the chain is there but the vote database is empty; restore it, or let this validator "
+            "rejoin with a new key: without its own votes it could sign twice",
+        )
+    return votes
+
+
+def _snapshot_source(genesis: Genesis, secret: CommitteeSecret, staging: Staging) -> SnapshotSource:
+    return SnapshotSource(trust_of(genesis, secret), genesis.snapshot_every, staging.records)
 
 
 def _limits(genesis: Genesis) -> Limits:

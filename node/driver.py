@@ -18,8 +18,8 @@ import structlog
 from node import outputs as io
 from node.admission import Verdict
 from node.clock import now_ms
+from node.core import Core
 from node.disk import Disk
-from node.engine import Engine
 from node.examination import ExaminationQueue, Unexamined
 from node.net.gossip import TransactionGossip
 from node.net.transport import Transport
@@ -27,8 +27,6 @@ from node.protocol.block import Receipt
 from node.protocol.encoding import sha256
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.messages import Message, Transactions
-from node.state.store import Store
-from node.state.vote_log import VoteLog
 from node.verifier import EXAMINE_BATCH_MAX, Verifier
 
 TICK_S = 1.0
@@ -52,16 +50,15 @@ class Observer(Protocol):
 
 
 class Driver:
-    """Runs one engine. `run` returns when `stop` is called or the engine halts."""
+    """Runs one engine. `run` returns when `stop` is called, the engine halts, or the core is to be
+    opened anew on a snapshot that it `adopts`."""
 
     _transport: Transport
     _gossip: TransactionGossip
 
     def __init__(
         self,
-        engine: Engine,
-        store: Store,
-        votes: VoteLog,
+        core: Core,
         verifier: Verifier,
         free_bytes: Callable[[], int],
         on_stored: Callable[[int], None] = lambda height: None,
@@ -70,9 +67,10 @@ class Driver:
 
         `on_stored` is told of each block right after it is stored.
         """
-        self._engine = engine
-        self._store = store
-        self._votes = votes
+        self._engine = core.engine
+        self._store = core.store
+        self._votes = core.votes
+        self._staging = core.staging
         self._verifier = verifier
         self._on_stored = on_stored
         self._observers: list[Observer] = []
@@ -89,6 +87,7 @@ class Driver:
         self._failure: StoreFailure | None = None
         self._ended = asyncio.Event()
         self.halt: io.Halt | None = None
+        self.adopts = False
         self.refused_content = 0
         self.refused_room = 0
 
@@ -128,7 +127,7 @@ class Driver:
                 raise failure
 
     async def _feed_loop(self) -> None:
-        while self.halt is None:
+        while not self._ends:
             event = await self._inbox.get()
             if event is None:
                 return
@@ -245,7 +244,7 @@ class Driver:
 
     async def _perform_all(self, outputs: Sequence[io.Output]) -> None:
         pending = deque(outputs)
-        while pending and self.halt is None:
+        while pending and not self._ends:
             output = pending.popleft()
             written = await self._perform(output)
             if written is not None:
@@ -262,6 +261,12 @@ class Driver:
                 return io.BlockWritten(height)
             case io.TrimVotes(below_height):
                 await self._write_vote(lambda: self._votes.trim(below_height))
+            case io.StageSnapshot():
+                await self._stage(output)
+            case io.AdoptSnapshot(height):
+                log.info("snapshot_fetched", height=height)
+                self.adopts = True
+                self._feed(None)
             case io.SendTo(peer, message):
                 self._transport.send(peer, message)
             case io.SendToAll(message):
@@ -292,6 +297,19 @@ class Driver:
             case _:
                 assert_never(output)
         return None
+
+    @property
+    def _ends(self) -> bool:
+        return self.halt is not None or self.adopts
+
+    async def _stage(self, output: io.StageSnapshot) -> None:
+        staging, puts = self._staging, output.puts
+        if staging is None:
+            raise AssertionError("a snapshot came to a node that takes none")
+        if output.is_first:
+            await self.disk.write(lambda: staging.begin(puts), staging.reopen)
+        else:
+            await self.disk.write(lambda: staging.write(puts, output.is_last), staging.reopen)
 
     async def _write_vote(self, write: Callable[[], None]) -> None:
         await self.disk.write(write, self._votes.reopen)

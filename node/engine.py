@@ -23,8 +23,6 @@ from node.heads import Heads
 from node.importer import Diverged, Importer
 from node.intake import Intake
 from node.mempool import Mempool
-from node.net import catch_up
-from node.net.catch_up import CatchUp
 from node.proposals import Proposals
 from node.protocol.block import BlockHeader, CertifiedBlock
 from node.protocol.encoding import encode
@@ -39,13 +37,17 @@ from node.protocol.messages import (
     Evidence,
     Head,
     Message,
+    SnapshotPart,
+    SnapshotRequest,
     TransactionRequest,
     Transactions,
     in_batches,
 )
 from node.protocol.validators import ValidatorSet
 from node.serving import Serving
+from node.state.shelf import Shelf
 from node.state.store import Store
+from node.sync import Sync
 
 FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
 
@@ -62,7 +64,8 @@ class Engine:
         executor: Executor,
         store: Store,
         importer: Importer,
-        scheduler: CatchUp,
+        sync: Sync,
+        shelf: Shelf,
         restored: Sequence[Candidate],
         restored_height: int,
         validators: ValidatorSet,
@@ -73,12 +76,12 @@ class Engine:
         self._replica = replica
         self._store = store
         self._importer = importer
-        self._catch_up = scheduler
+        self._shelf = shelf
         self._validators = validators
         self.mempool = Mempool()
         self._bodies = Bodies(self.mempool.get)
         self._bodies.restore(restored, restored_height)
-        self._serving = Serving(store.block, self._bodies.find)
+        self._serving = Serving(store.block, self._bodies.find, shelf)
         self._intake = Intake(self._chain, contracts, store, self.mempool, self._bodies)
         self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
         self._writing: tuple[CertifiedBlock, BlockResult] | None = None
@@ -88,6 +91,7 @@ class Engine:
         self._out: list[io.Output] = []
         self.evidence = EvidenceBook(self._chain)
         self.heads = Heads()
+        self.sync = sync
         self.halted = False
 
     def start(self, now_ms: int) -> list[io.Output]:
@@ -121,12 +125,12 @@ class Engine:
                 self._on_tick()
             case io.PeerConnected(peer):
                 self._peers[peer] = None
-                self._emit(io.SendTo(peer, Head(self._store.head.height)))
+                self._emit(io.SendTo(peer, self._own_head()))
                 self._consensus(consensus.PeerConnected(peer))
             case io.PeerDisconnected(peer):
                 self._peers.pop(peer, None)
                 self.heads.forget(peer)
-                self._follow(self._catch_up.on_disconnected(peer, self._now_ms))
+                self._follow(self.sync.on_disconnected(peer, self._now_ms))
             case _:
                 assert_never(event)
 
@@ -150,11 +154,16 @@ class Engine:
             case BlockRequest():
                 for blocks in self._serving.blocks(peer, message, self._store.head.height):
                     self._emit(io.SendTo(peer, blocks))
+            case SnapshotRequest():
+                for part in self._serving.snapshot(peer, message):
+                    self._emit(io.SendTo(peer, part))
             case BlockRange():
-                self._follow(self._catch_up.on_range(peer, message, self._now_ms))
+                self._follow(self.sync.on_range(peer, message, self._now_ms))
+            case SnapshotPart():
+                self._follow(self.sync.on_part(peer, message, self._now_ms))
             case Head(height):
                 self.heads.note(peer, height, self._now_ms)
-                self._follow(self._catch_up.on_head_hint(peer, height, self._now_ms))
+                self._follow(self.sync.on_head(peer, message, self._now_ms))
             case Evidence():
                 self.evidence.offer(message, self._validators.members)
             case _:
@@ -213,8 +222,7 @@ class Engine:
             case consensus.ForwardPending():
                 self._forward_pending()
             case consensus.RequestCatchUp(peer, height):
-                actions = self._catch_up.on_head_hint(peer, height, self._now_ms, urgent=True)
-                self._follow(actions)
+                self._follow(self.sync.on_hint(peer, height, self._now_ms))
             case consensus.ReportEvidence(first, second):
                 self._report_evidence(first, second)
             case consensus.ReportDissent(message):
@@ -280,10 +288,8 @@ class Engine:
         if result is not None:
             self._write(CertifiedBlock(commit.header, result.raws, commit.certificate), result)
         elif self._peers:
-            actions = self._catch_up.on_head_hint(
-                self._rotate_peer(), commit.header.height, self._now_ms, urgent=True
-            )
-            self._follow(actions)
+            height = commit.header.height
+            self._follow(self.sync.on_hint(self._rotate_peer(), height, self._now_ms))
 
     def _write(self, block: CertifiedBlock, result: BlockResult) -> None:
         if self._writing is not None:
@@ -310,8 +316,7 @@ class Engine:
         self._consensus(
             consensus.BlockCommitted(block.header, result.next_validators, block.certificate)
         )
-        self._follow(self._catch_up.need(height + 1, self._now_ms))
-        self._import_next()
+        self._follow(self.sync.on_stored(height, self._validators, self._now_ms))
 
     def _import_next(self) -> None:
         """Check, execute and write the next block that a peer sent, if it is the turn of one."""
@@ -326,31 +331,26 @@ class Engine:
         except PeerFault as fault:
             self._importer.drop()
             self._emit(io.PunishPeer(peer, fault))
-            self._follow(self._catch_up.on_fault(peer, self._now_ms))
+            self._follow(self.sync.on_fault(peer, self._now_ms))
         except (Diverged, Poison, Inadmissible) as failure:
             self._halt("DIVERGED", f"{failure}; `groat node check` tells if the disk is to blame")
         else:
+            self.sync.on_imported(block, self._now_ms)
             self._write(block, result)
 
-    def _follow(self, actions: Sequence[catch_up.Action]) -> None:
-        """Do what the catch-up scheduler says."""
-        for action in actions:
-            match action:
-                case catch_up.Ask(peer, request):
-                    self._emit(io.SendTo(peer, request))
-                case catch_up.Punish(peer, fault):
-                    self._emit(io.PunishPeer(peer, fault))
-                case catch_up.Apply(peer, blocks):
-                    self._importer.offer(peer, blocks)
-                    self._import_next()
-                case _:
-                    assert_never(action)
+    def _follow(self, outputs: Sequence[io.Output]) -> None:
+        """Do what catching up needs; blocks that came are imported in their turn."""
+        self._out += outputs
+        self._import_next()
+
+    def _own_head(self) -> Head:
+        return Head(self._store.head.height, self._store.oldest.block, self._shelf.heights())
 
     def _on_tick(self) -> None:
         self._serving.tick()
         self.mempool.drop_expired(self._now_ms)
-        self._emit(io.SendToAll(Head(self._store.head.height)))
-        self._follow(self._catch_up.tick(self._now_ms))
+        self._emit(io.SendToAll(self._own_head()))
+        self._follow(self.sync.tick(self._now_ms))
         waiting_requests = self._bodies.requests()
         if waiting_requests and self._peers:
             peer = self._rotate_peer()

@@ -52,6 +52,9 @@ class Head(Protocol):
     @property
     def state_root(self) -> bytes: ...
 
+    @property
+    def transactions(self) -> int: ...
+
 
 class State(Reader, Protocol):
     """What execution needs of the store besides reading records."""
@@ -275,7 +278,8 @@ class Executor:
     def overlay(self, height: int) -> Overlay:
         """A fresh overlay over the stored state, for the block of `height`."""
         overlay = Overlay(self._state)
-        begin_block(overlay, height, self._state.head.state_root)
+        head = self._state.head
+        begin_block(overlay, height, head.state_root, head.transactions)
         return overlay
 
 

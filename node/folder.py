@@ -27,7 +27,10 @@ from node.protocol.settings import split_address
 
 @dataclass(frozen=True)
 class NodeSettings:
-    """Everything that a node needs to start. `listen` and `http` are (host, port)."""
+    """Everything that a node needs to start. `listen` and `http` are (host, port).
+
+    `snapshots`: whether it may take one instead of many blocks.
+    """
 
     name: str
     folder: Path
@@ -42,6 +45,7 @@ class NodeSettings:
     votes: Path
     log_level: str
     http_limits: HttpLimits
+    snapshots: bool = True
     joining: Joining | None = None
 
     def free_bytes(self) -> int:
@@ -76,6 +80,7 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
         votes=folder / config.votes,
         log_level=config.log_level,
         http_limits=config.http_limits,
+        snapshots=config.catch_up == "snapshot",
         joining=joining,
     )
 

@@ -186,6 +186,7 @@ class _Founder:
                 dev=config.dev,
                 time_scale=config.time_scale,
                 tree_depth=config.tree_depth,
+                snapshot_every=config.snapshot_every,
                 validators=validators,
                 confirmations_more_than=config.confirmations_more_than,
                 limits=config.limits,

@@ -96,6 +96,24 @@ class WriteBlock(Value, frozen=True):
     batch: Any
 
 
+class StageSnapshot(Value, frozen=True):
+    """Write records into the staging database: after wiping it if they are the first ones, synced
+    if they are the last."""
+
+    puts: Any
+    is_first: bool
+    is_last: bool
+
+
+class AdoptSnapshot(Value, frozen=True):
+    """The staging database is whole: end this core, put it in the place of the state, begin anew.
+
+    The votes stay as they are.
+    """
+
+    height: int
+
+
 class SendTo(Value, frozen=True):
     """Send a message to one peer, if it is connected."""
 
@@ -182,6 +200,8 @@ Output = (
     WriteVote
     | TrimVotes
     | WriteBlock
+    | StageSnapshot
+    | AdoptSnapshot
     | SendTo
     | SendToAll
     | Gossip

@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from node.protocol.errors import StoreFailure
-from node.state.snapshot import SNAPSHOT_EVERY, Source, is_snapshot_height, make_snapshot
+from node.state.snapshot import Source, is_snapshot_height, make_snapshot
 
 PAUSE_S = 0.004
 SNAPSHOT_FOLDER = "snapshots"
@@ -27,9 +27,7 @@ log = structlog.get_logger("node")
 class SnapshotMaker:
     """Makes the snapshots of one node in `folder`, one at a time."""
 
-    def __init__(
-        self, source: Callable[[], Source], folder: Path, every: int = SNAPSHOT_EVERY
-    ) -> None:
+    def __init__(self, source: Callable[[], Source], folder: Path, every: int) -> None:
         """`source` is asked right after a block that a snapshot is due at."""
         self._source = source
         self._folder = folder

@@ -66,13 +66,7 @@ class Station:
             GENESIS, CONTRACTS, key_of("node0"), SECRET, self.state, self.votes
         )
         self.events.clear()
-        self.driver = Driver(
-            self.core.engine,
-            self.core.store,
-            self.core.votes,
-            cast(Verifier, self),
-            lambda: self.free,
-        )
+        self.driver = Driver(self.core, cast(Verifier, self), lambda: self.free)
         self.driver.attach(cast(Transport, self), cast(TransactionGossip, self))
 
     # what the driver needs of verifier, transport and gossip

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, cast
 
+from node.core import Core
 from node.driver import INBOX_MAX, Driver
 from node.examination import LANE_TRANSACTIONS_MAX
 from node.protocol.encoding import sha256
@@ -26,7 +27,8 @@ class Idle:
 def idle_driver(engine: Idle) -> Driver:
     """A driver whose queues nobody empties."""
     nothing = cast(Any, None)
-    return Driver(cast(Any, engine), nothing, nothing, nothing, lambda: 1 << 40)
+    core = Core(cast(Any, engine), nothing, nothing, nothing, nothing, nothing, None)
+    return Driver(core, nothing, lambda: 1 << 40)
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:

@@ -52,7 +52,12 @@ ROOMS: dict[str, set[str]] = {
     "node.evidence": PROTOCOL | {"node.consensus.votes"},
     "node.examination": set(),
     "node.heads": PROTOCOL,
-    "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up"},
+    "node.pace": set(),
+    "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up", "node.state.shelf"},
+    "node.sync": PROTOCOL
+    | {"node.importer", "node.outputs", "node.pace", "node.state"}
+    | {"node.net.catch_up", "node.net.sources", "node.net.state_sync"},
+    "node.trust": PROTOCOL | {"contracts", "node.execution", "node.state.trust"},
     # Files and settings.
     "node.config": PROTOCOL | {"node.http.limits"},
     "node.code_hashes": PROTOCOL | {"contracts"},
@@ -71,6 +76,7 @@ NOT_FOR_THE_SPINE = {"node.http", "node.driver", "node.service", "node.app", "no
 # The shell puts everything together and may import all of it.
 SHELL = {
     "node.__main__",
+    "node.adoption",
     "node.app",
     "node.audit",
     "node.backup",
@@ -213,14 +219,16 @@ def test_rooms_import_only_what_they_may(module: str) -> None:
 @pytest.mark.parametrize("module", sorted(SPINE))
 def test_the_spine_knows_the_stages_and_nothing_outside(module: str) -> None:
     assert not {name for name in imports(module) if inside(name, NOT_FOR_THE_SPINE)}
-    # Of the network it knows the pure scheduler of catch-up.
-    networked = {name for name in imports(module) if inside(name, {"node.net"})}
-    assert networked <= {"node.net.catch_up"}
+    assert not {name for name in imports(module) if inside(name, {"node.net"})}
 
 
-def test_catch_up_is_a_pure_scheduler() -> None:
-    for name in imports("node.net.catch_up"):
-        assert inside(name, PROTOCOL) or name in PURE, name
+SCHEDULERS = {"node.net.catch_up", "node.net.sources", "node.net.state_sync"}
+
+
+@pytest.mark.parametrize("module", sorted(SCHEDULERS))
+def test_catch_up_is_a_matter_of_pure_schedulers(module: str) -> None:
+    for name in imports(module):
+        assert inside(name, PROTOCOL | SCHEDULERS) or name in PURE, name
 
 
 @pytest.mark.parametrize("module", PRODUCT)

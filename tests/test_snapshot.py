@@ -11,8 +11,9 @@ import pytest
 
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import audit
-from node.check import inspect, salt_source
+from node.check import inspect
 from node.execution import Salts
+from node.protocol.encoding import encode
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.proofs import verify_state_proof
 from node.protocol.transaction import VALID_FOR_MS_MAX, Call, Transaction
@@ -22,18 +23,24 @@ from node.snapshots import SnapshotMaker
 from node.state import snapshot
 from node.state.keyvalue import MemoryKeyValue
 from node.state.level import open_level
-from node.state.restoring import Trust, read_snapshot
-from node.state.snapshot import Manifest, is_snapshot_height, make_snapshot, snapshot_heights
+from node.state.restoring import Assembly, read_snapshot
+from node.state.snapshot import (
+    blocks_codec,
+    is_snapshot_height,
+    make_snapshot,
+    snapshot_heights,
+)
 from node.state.store import Store
+from node.state.trust import Trust
+from node.trust import trust_with
 from tests.http.support import BANK, CARD, MERCHANT, PRIVACY_KEY, World
 
 SALTS = Salts(PRIVACY_KEY)
-salt_of = salt_source(SALTS)
 
 
 def trust(world: World, founders: ValidatorSet | None = None) -> Trust:
-    known = founders or world.genesis.validator_set
-    return Trust(world.chain, world.genesis.tree_depth, known, salt_of, SALTS.of_receipt)
+    known = trust_with(world.genesis, SALTS)
+    return known._replace(founders=founders or known.founders)
 
 
 def quiet(*_: Any) -> None:
@@ -59,7 +66,7 @@ def made(world: World, folder: Path) -> Path:
     return folder / str(world.store.head.height)
 
 
-def restored(world: World, path: Path) -> tuple[MemoryKeyValue, Manifest]:
+def restored(world: World, path: Path) -> tuple[MemoryKeyValue, Assembly]:
     database = MemoryKeyValue()
     return database, read_snapshot(path, trust(world), database, quiet)
 
@@ -76,10 +83,10 @@ def filing(world: World, number: int) -> Transaction:
 
 def test_the_state_comes_back_with_its_proofs_and_passes_every_check(tmp_path: Path) -> None:
     world = grown()
-    database, manifest = restored(world, made(world, tmp_path))
+    database, assembly = restored(world, made(world, tmp_path))
     store = opened(world, database)
     assert store.head == world.store.head
-    assert manifest.height == store.head.height == 8
+    assert assembly.manifest.height == store.head.height == 8
     before, after = (
         {name: report.figures for name, report in audit(CONTRACTS, one).items()}
         for one in (world.store, store)
@@ -87,7 +94,7 @@ def test_the_state_comes_back_with_its_proofs_and_passes_every_check(tmp_path: P
     assert before == after
     card = store.get("prepaid/cards", CARD)
     assert card is not None
-    salt = salt_of("prepaid/cards", CARD, card)
+    salt = trust(world).salt_of("prepaid/cards", CARD, card)
     root, proof = store.head.state_root, store.prove("prepaid/cards", CARD)
     verify_state_proof(root, "prepaid/cards", CARD, card, proof, salt)
     findings = inspect(world.genesis, PRIVACY_KEY, database, quiet)
@@ -96,11 +103,11 @@ def test_the_state_comes_back_with_its_proofs_and_passes_every_check(tmp_path: P
 
 def test_it_carries_the_replay_set_of_ten_minutes(tmp_path: Path) -> None:
     world = grown()
-    database, manifest = restored(world, made(world, tmp_path))
+    database, assembly = restored(world, made(world, tmp_path))
     store = opened(world, database)
     # One block more than the window, to show by its time that the window is whole.
-    assert manifest.blocks_from == store.oldest.block == 6
-    window_ms = manifest.header.time_ms - VALID_FOR_MS_MAX
+    assert assembly.blocks_from == store.oldest.block == 6
+    window_ms = assembly.manifest.header.time_ms - VALID_FOR_MS_MAX
     for height in range(1, 9):
         block = world.store.block(height)
         assert block is not None
@@ -213,20 +220,41 @@ def test_all_nodes_make_the_same_files(tmp_path: Path) -> None:
     assert all((path / name).read_bytes() == (again / name).read_bytes() for name in names)
 
 
-def test_larger_states_have_more_and_not_larger_files(
+def test_a_large_state_is_written_little_by_little(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "FILE_BYTES_TARGET", 500)
     monkeypatch.setattr(snapshot, "BUFFERED_BYTES_MAX", 2_000)
     monkeypatch.setattr(snapshot, "RECORDS_PER_STEP", 7)
     world = World()
     world.commit(*(filing(world, number) for number in range(100)))
     source = world.store.snapshot_source()
     steps = sum(1 for _ in make_snapshot(source, tmp_path))
-    assert steps > 20
-    database, manifest = restored(world, tmp_path / "1")
-    assert manifest.level == 2
+    assert steps > 15
+    database, _ = restored(world, tmp_path / "1")
     assert opened(world, database).head == world.store.head
+
+
+def test_many_blocks_make_several_files_that_end_where_they_must(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "BLOCKS_BYTES_TARGET", 4_000)
+    world = World()
+    for number in range(12):
+        world.commit(filing(world, number))
+    path = made(world, tmp_path)
+    files = sorted(path.glob("blocks-*"))
+    assert len(files) > 2
+    database, assembly = restored(world, path)
+    assert assembly.blocks_from == 1
+    assert opened(world, database).head == world.store.head
+    # A file with fewer or more blocks, all of them genuine, is none.
+    last = files[-1]
+    raw = last.read_bytes()
+    whole = blocks_codec.decode(raw)
+    for wrong in (whole[1:], (), (*blocks_codec.decode(files[-2].read_bytes()), *whole)):
+        last.write_bytes(encode(wrong))
+        with pytest.raises(Refused, match="BAD_SNAPSHOT"):
+            restored(world, path)
 
 
 def test_two_are_kept_and_half_made_ones_do_not_count(tmp_path: Path) -> None:
@@ -247,7 +275,6 @@ def test_two_are_kept_and_half_made_ones_do_not_count(tmp_path: Path) -> None:
 
 def test_heights_are_the_same_for_all() -> None:
     assert [height for height in range(20) if is_snapshot_height(height, 5)] == [5, 10, 15]
-    assert is_snapshot_height(snapshot.SNAPSHOT_EVERY)
 
 
 def test_genesis_alone_has_no_snapshot() -> None:
@@ -270,7 +297,7 @@ async def test_the_maker_works_beside_the_chain(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     # It is the state of height 3, although the chain went on.
     assert snapshot_heights(tmp_path / "snapshots") == [3]
-    assert restored(world, tmp_path / "snapshots" / "3")[1].height == 3
+    assert restored(world, tmp_path / "snapshots" / "3")[1].manifest.height == 3
     maker.on_demand()
     async with asyncio.timeout(10):
         while maker.busy:  # noqa: ASYNC110

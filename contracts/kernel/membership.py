@@ -51,10 +51,14 @@ class Node(Record, frozen=True):
 
 
 class StateRoot(Record, frozen=True):
-    """The state root after the block of `height`."""
+    """The state root after the block of `height`; `transactions` counts those of all blocks so far.
+
+    So the count is certified too, and a node that begins with a snapshot need not believe it.
+    """
 
     height: int
     root: bytes
+    transactions: int
 
 
 VALIDATORS = Table(
@@ -124,19 +128,35 @@ def change_validators(state: State, members: tuple[bytes, ...], height: int) -> 
     return changed
 
 
-def begin_block(overlay: Overlay, height: int, parent_root: bytes) -> None:
+def begin_block(overlay: Overlay, height: int, parent_root: bytes, transactions: int) -> None:
     """What is written before the first transaction of a block: the state root that it starts from.
+
+    `transactions` counts those of all blocks before it.
 
     A header's root is not known while its block is executed, so that of the parent is kept.
     """
     place = (STATE_ROOTS.name, _root_key(height - 1))
-    overlay.writes[place] = _encode(StateRoot(height - 1, parent_root))
+    overlay.writes[place] = _encode(StateRoot(height - 1, parent_root, transactions))
 
 
 def is_recent_root(state: State, height: int, root: bytes) -> bool:
     """Whether `root` is the state root of a height that is still remembered."""
     kept = state.get(STATE_ROOTS, _root_key(height))
-    return kept is not None and kept == StateRoot(height, root)
+    return kept is not None and (kept.height, kept.root) == (height, root)
+
+
+def era_of(table: str, key: bytes) -> int | None:
+    """The first height of the set that stands under `key`, or None for any other record."""
+    is_set = table == VALIDATORS.name and key != NEWEST
+    return int.from_bytes(key, "big") if is_set else None
+
+
+def counted_in(table: str, value: bytes) -> tuple[int, int] | None:
+    """A height and the number of transactions up to its block, or None for any other record."""
+    if table != STATE_ROOTS.name:
+        return None
+    kept = STATE_ROOTS.decode(value)
+    return kept.height, kept.transactions
 
 
 def _put_validators(state: State, validators: Validators) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from node.net.sources import COOL_DOWN_MAX_MS, Punish, Source
 from node.protocol.block import CertifiedBlock
 from node.protocol.encoding import encode
 from node.protocol.errors import PeerFault
@@ -20,10 +21,7 @@ from node.protocol.messages import BLOCK_RANGE_MAX, BlockRange, BlockRequest
 
 REQUEST_TIMEOUT_MS = 10_000
 APPLY_TIMEOUT_MS = 60_000
-SLOW_MS = 2_000
 GRACE_MS = 500
-COOL_DOWN_MS = 1_000
-COOL_DOWN_MAX_MS = 60_000
 RANGE_BYTES_TARGET = 1 << 20
 
 
@@ -33,14 +31,6 @@ class Ask:
 
     peer: bytes
     request: BlockRequest
-
-
-@dataclass(frozen=True, slots=True)
-class Punish:
-    """Disconnect this peer: it broke the protocol."""
-
-    peer: bytes
-    fault: PeerFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +45,11 @@ Action = Ask | Punish | Apply
 
 
 @dataclass(slots=True)
-class _Source:
-    """What is known about one connected peer. `claims` is the height it says it has."""
+class _Source(Source):
+    """A peer that says it has the blocks from `blocks_from` up to `claims`."""
 
     claims: int = 0
-    failures: int = 0
-    asked_at: int = 0
-    rests_until: int = 0
+    blocks_from: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +81,7 @@ class CatchUp:
         self._sources: dict[bytes, _Source] = {}
         self._pending: _Pending | None = None
         self._patient_until = 0
+        self._held = False
 
     @property
     def busy(self) -> bool:
@@ -108,7 +97,7 @@ class CatchUp:
         if self._pending is not None and self._pending.applying:
             return True
         enough = max(1, min(supporters, len(self._sources)))
-        return len(self._able(now_ms)) >= enough
+        return len(self._ahead(now_ms)) >= enough
 
     def claimed_height(self, supporters: int) -> int:
         """The greatest height that at least `supporters` peers claim; 0 with fewer peers.
@@ -117,6 +106,24 @@ class CatchUp:
         """
         claims = sorted((source.claims for source in self._sources.values()), reverse=True)
         return claims[supporters - 1] if len(claims) >= supporters else 0
+
+    def believed_height(self, supporters: int) -> int:
+        """The same, but of fewer peers than `supporters` all must say so."""
+        return self.claimed_height(min(supporters, len(self._sources)) or 1)
+
+    def is_cut_off(self, now_ms: int) -> bool:
+        """Whether the peers that may be asked have later blocks, and none the one needed next."""
+        behind = [source.blocks_from > self.next_height for source in self._ahead(now_ms)]
+        return bool(behind) and all(behind)
+
+    def hold(self, held: bool, now_ms: int) -> list[Action]:
+        """Ask for no more blocks while `held`: a snapshot is on its way."""
+        self._held = held
+        return self._ask(now_ms)
+
+    def on_blocks_from(self, peer: bytes, height: int) -> None:
+        """A connected peer says that it has no blocks below `height`."""
+        self._sources.setdefault(peer, _Source()).blocks_from = height
 
     def on_head_hint(
         self, peer: bytes, height: int, now_ms: int, urgent: bool = False
@@ -153,9 +160,7 @@ class CatchUp:
         blocks = tuple(b for b in answer.blocks if b.header.height >= self.next_height)
         if blocks:
             source.claims = answer.head
-            # Whoever answers late, with a block at a time, must not get every other turn.
-            is_slow = now_ms - source.asked_at > SLOW_MS
-            source.failures = max(1, source.failures) if is_slow else 0
+            source.delivered(now_ms)
             self._pending = _Pending(
                 peer, pending.first, len(heights), now_ms + APPLY_TIMEOUT_MS, applying=True
             )
@@ -163,12 +168,13 @@ class CatchUp:
         self._pending = None
         if not heights:  # it claimed more than it has, or has pruned what we need
             source.claims = 0
-            self._rest(peer, now_ms)
+            source.rest(now_ms)
         return self._ask(now_ms)
 
     def on_fault(self, peer: bytes, now_ms: int) -> list[Action]:
         """The peer's blocks were bad, or it broke the protocol otherwise: turn to another."""
-        self._rest(peer, now_ms, COOL_DOWN_MAX_MS)
+        if (source := self._sources.get(peer)) is not None:
+            source.rest(now_ms, COOL_DOWN_MAX_MS)
         return self._abandon(peer, now_ms)
 
     def on_disconnected(self, peer: bytes, now_ms: int) -> list[Action]:
@@ -185,7 +191,7 @@ class CatchUp:
             if now_ms < pending.deadline:
                 return []
             if not pending.applying:
-                self._rest(pending.peer, now_ms)
+                self._sources[pending.peer].rest(now_ms)
             self._pending = None
         return self._ask(now_ms)
 
@@ -195,7 +201,8 @@ class CatchUp:
         return self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> list[Action]:
-        peer = self._choose(now_ms) if self._pending is None else None
+        idle = self._pending is None and not self._held
+        peer = self._choose(now_ms) if idle else None
         if peer is None:
             return []
         source = self._sources[peer]
@@ -208,25 +215,21 @@ class CatchUp:
         return [Ask(peer, BlockRequest(self.next_height, count))]
 
     def _choose(self, now_ms: int) -> bytes | None:
-        """The least failing, then longest unasked peer that claims the needed height."""
-        able = self._able(now_ms)
-        return min(able)[2] if able else None
-
-    def _able(self, now_ms: int) -> list[tuple[int, int, bytes]]:
-        """Who claims the needed height and does not rest: failures, last asked, peer."""
-        least = self.next_height + (1 if now_ms < self._patient_until else 0)
-        return [
+        """The least failing, then longest unasked peer that has the needed block."""
+        able = [
             (source.failures, source.asked_at, peer)
             for peer, source in self._sources.items()
-            if source.claims >= least and source.rests_until <= now_ms
+            if self._is_ahead(source, now_ms) and source.blocks_from <= self.next_height
         ]
+        return min(able)[2] if able else None
 
-    def _rest(self, peer: bytes, now_ms: int, at_least_ms: int = COOL_DOWN_MS) -> None:
-        source = self._sources.get(peer)
-        if source is not None:
-            delay = min(COOL_DOWN_MAX_MS, COOL_DOWN_MS << min(source.failures, 16))
-            source.rests_until = now_ms + max(delay, at_least_ms)
-            source.failures += 1
+    def _ahead(self, now_ms: int) -> list[_Source]:
+        return [source for source in self._sources.values() if self._is_ahead(source, now_ms)]
+
+    def _is_ahead(self, source: _Source, now_ms: int) -> bool:
+        """Whether a peer claims the needed height and does not rest."""
+        least = self.next_height + (1 if now_ms < self._patient_until else 0)
+        return source.claims >= least and source.rests_until <= now_ms
 
 
 def answer_request(

@@ -1,7 +1,7 @@
 """The bounded outgoing queue of one connection, in two lanes.
 
 The consensus lane goes first and is never dropped: if it overflows, the peer does not read and the
-connection has to end. The bulk lane (transactions and block ranges, which can be asked for again)
+connection has to end. The bulk lane (transactions, blocks, snapshots: all can be asked for again)
 drops its oldest frames. So a slow peer costs a bounded amount of memory and nobody else's time.
 """
 
@@ -12,7 +12,7 @@ from collections import deque
 from enum import Enum
 
 from node.net.limits import WRITE_BYTES_MAX, NetLimits
-from node.protocol.messages import BlockRange, Message, Transactions
+from node.protocol.messages import BlockRange, Message, SnapshotPart, Transactions
 
 
 class Lane(Enum):
@@ -24,7 +24,11 @@ class Lane(Enum):
 
 def lane_of(message: Message) -> Lane:
     """The lane of a message unless its sender knows better."""
-    return Lane.BULK if isinstance(message, Transactions | BlockRange) else Lane.CONSENSUS
+    return (
+        Lane.BULK
+        if isinstance(message, Transactions | BlockRange | SnapshotPart)
+        else Lane.CONSENSUS
+    )
 
 
 class Outbox:

@@ -38,8 +38,11 @@ TIME_SCALE_MAX = 10_000_000
 BLOCK_CALLS_MAX = 10_000
 BLOCK_WRITES_MAX = 50_000
 PRIVACY_KEY_BYTES = 32
+SNAPSHOT_EVERY = 4_096
+SNAPSHOT_EVERY_MAX = 1 << 20
 
 Positive = Annotated[int, Field(ge=1)]
+SnapshotEvery = Annotated[int, Field(ge=1, le=SNAPSHOT_EVERY_MAX)]
 
 
 class ValidatorEntry(Settings):
@@ -113,6 +116,8 @@ class Genesis(Settings):
     dev: bool
     time_scale: Annotated[int, Field(ge=1, le=TIME_SCALE_MAX)]
     tree_depth: Annotated[int, Field(ge=1, le=TREE_DEPTH_MAX)]
+    # All nodes make a snapshot of the state at the multiples of this height.
+    snapshot_every: SnapshotEvery = SNAPSHOT_EVERY
     validators: Annotated[
         tuple[ValidatorEntry, ...], Field(min_length=1, max_length=VALIDATORS_MAX)
     ]

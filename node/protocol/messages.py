@@ -33,7 +33,13 @@ BATCH_BYTES_MAX = 512 * 1024
 BLOCK_RANGE_MAX = 64
 MESSAGE_BYTES_MAX = BLOCK_BYTES_MAX + (2 << 20)
 VOTE_BYTES_MAX = 1_024
+SNAPSHOTS_OFFERED_MAX = 4
+SNAPSHOT_FILE_BYTES_MAX = 64 << 20
+SNAPSHOT_PART_BYTES = 1 << 20
+# What the least part counts for, where parts are rationed by bytes.
+SNAPSHOT_PART_COST = 8 << 10
 
+FileSize = Annotated[int, msgspec.Meta(ge=0, le=SNAPSHOT_FILE_BYTES_MAX)]
 Hashes = Annotated[tuple[Hash, ...], msgspec.Meta(max_length=BLOCK_TRANSACTIONS_MAX)]
 
 
@@ -147,9 +153,14 @@ class BlockRange(Record, frozen=True, tag=19):
 
 
 class Head(Record, frozen=True, tag=20):
-    """The sender's head height: a hint, sent on connection and now and then."""
+    """The sender's head height, the first block that it has, and the heights of its snapshots.
+
+    All of it is a hint, sent on connection and now and then.
+    """
 
     height: Height
+    blocks_from: Height = 1
+    snapshots: Annotated[tuple[Height, ...], msgspec.Meta(max_length=SNAPSHOTS_OFFERED_MAX)] = ()
 
 
 class Evidence(Record, frozen=True, tag=21):
@@ -158,6 +169,34 @@ class Evidence(Record, frozen=True, tag=21):
     first: Annotated[bytes, msgspec.Meta(max_length=64 * 1024)]
     second: Annotated[bytes, msgspec.Meta(max_length=64 * 1024)]
 
+
+class SnapshotFile(Record, frozen=True):
+    """One file of a snapshot: what kind it is, and which of that kind."""
+
+    section: Annotated[int, msgspec.Meta(ge=0, le=2)]
+    number: Height
+
+
+class SnapshotRequest(Record, frozen=True, tag=22):
+    """Asks for `SNAPSHOT_PART_BYTES` of a file, from `offset` on, of the snapshot of `height`."""
+
+    height: Height
+    file: SnapshotFile
+    offset: FileSize
+
+
+class SnapshotPart(Record, frozen=True, tag=23):
+    """The answer: these bytes of a file of `size` bytes; None: that snapshot is not here."""
+
+    height: Height
+    file: SnapshotFile
+    offset: FileSize
+    size: FileSize | None
+    data: Annotated[bytes, msgspec.Meta(max_length=SNAPSHOT_PART_BYTES)]
+
+
+MANIFEST_SECTION, STATE_SECTION, BLOCKS_SECTION = range(3)
+MANIFEST_FILE = SnapshotFile(MANIFEST_SECTION, 0)
 
 Vote = Prepare | Commit
 ConsensusMessage = Prepare | Commit | ViewChange | PrePrepare | Dissent | CertifiedHeader
@@ -169,6 +208,8 @@ Message = (
     | BlockRange
     | Head
     | Evidence
+    | SnapshotRequest
+    | SnapshotPart
 )
 
 SignedMessage = TypeVar("SignedMessage", Prepare, Commit, ViewChange, PrePrepare, Dissent)
@@ -186,6 +227,8 @@ BYTES_MAX: dict[type[Any], int] = {
     BlockRange: MESSAGE_BYTES_MAX,
     Head: VOTE_BYTES_MAX,
     Evidence: 160 * 1024,
+    SnapshotRequest: VOTE_BYTES_MAX,
+    SnapshotPart: SNAPSHOT_PART_BYTES + 1_024,
 }
 
 _codec: Codec[Message] = Codec(Message, MESSAGE_BYTES_MAX)

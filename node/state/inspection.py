@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import NamedTuple
 
 from node.protocol.block import (
     CertifiedBlock,
@@ -23,7 +22,6 @@ from node.protocol.block import (
     receipt_hash,
     receipts_codec,
 )
-from node.protocol.domain import Chain
 from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Refused, StoreFailure
 from node.protocol.history import SetHistory, handover_codec
@@ -36,7 +34,6 @@ from node.protocol.proofs import (
     merkle_root,
     value_hash,
 )
-from node.protocol.validators import ValidatorSet
 from node.state.findings import Faults, Finding, missing, read
 from node.state.keyvalue import Records
 from node.state.layout import (
@@ -66,6 +63,7 @@ from node.state.layout import (
     transaction_index_key,
 )
 from node.state.tree import bucket_key, load_tree
+from node.state.trust import Trust
 
 PROGRESS_EVERY = 1_000
 
@@ -73,30 +71,15 @@ Progress = Callable[[str, int, int], None]
 """Told the check, how far it is, and how far it will go (0: unknown), now and then."""
 
 
-class Salts(NamedTuple):
-    """The secret salts, as functions: of (table, key, value), and of a receipt's id."""
-
-    of_record: Callable[[str, bytes, bytes], bytes]
-    of_receipt: Callable[[bytes], bytes]
-
-
 class Inspection:
     """One pass over a database. `run` gives a finding for each check, in the order of the work."""
 
-    def __init__(
-        self,
-        chain: Chain,
-        depth: int,
-        founders: ValidatorSet,
-        records: Records,
-        salts: Salts,
-        progress: Progress,
-    ) -> None:
-        self._chain = chain
-        self._depth = depth
-        self._history = SetHistory(founders)
+    def __init__(self, trust: Trust, records: Records, progress: Progress) -> None:
+        self._chain = trust.chain
+        self._depth = trust.depth
+        self._trust = trust
+        self._history = SetHistory(trust.founders)
         self._records = records
-        self._salts = salts
         self._progress = progress
         self._head: HeadRecord | None = None
         self._oldest = EVERYTHING
@@ -243,14 +226,13 @@ class Inspection:
             self._transactions += len(receipts)
             if height % PROGRESS_EVERY == 0:
                 self._progress("receipts", height, self._top)
-        counts_all = self._head is not None and self._oldest.block == 1
-        if counts_all and self._head and self._transactions != self._head.transactions:
-            faults.add(f"the head counts {self._head.transactions} transactions")
 
     def _inspect_receipts_of(
         self, block: CertifiedBlock, height: int, receipts: tuple[Receipt, ...], faults: Faults
     ) -> None:
-        leaves = [receipt_hash(one, self._salts.of_receipt(one.transaction_id)) for one in receipts]
+        leaves = [
+            receipt_hash(one, self._trust.receipt_salt(one.transaction_id)) for one in receipts
+        ]
         if merkle_root(leaves) != block.header.receipts_root:
             faults.add(f"the receipts of block {height} are not those of its header")
         bodies = [raw[:-SIGNATURE_BYTES] for raw in block.transactions]
@@ -292,22 +274,38 @@ class Inspection:
     def _inspect_records(self, faults: Faults, entries: int) -> int:
         """Each record against its entry; distinct keys and equal numbers do the rest."""
         count = 0
+        eras = {first for first, _ in self._history.eras}
         for key, value in self._records.iterate(RECORDS, successor(RECORDS)):
             count += 1
             table, separator, own = key[1:].partition(b"\x00")
             name = table.decode(errors="replace")
             if not separator or not self._has_entry(name, own, value):
                 faults.add(f"{name} {own.hex()[:64]}: its value is not the one of the state root")
+                continue
+            era, total = self._trust.era_of(name, own), self._trust.counted_in(name, value)
+            if era is not None and era <= self._top + 1 and era not in eras:
+                faults.add(f"the change of validators at height {era} is not proved here")
+            if total is not None and self._head is not None and total[0] == self._top - 1:
+                self._inspect_count(self._head, total[1], faults)
             if count % PROGRESS_EVERY == 0:
                 self._progress("records", count, max(entries, 0))
         if entries >= 0 and count != entries:
             faults.add(f"{count} records for {entries} entries of the tree")
         return count
 
+    def _inspect_count(self, head: HeadRecord, before: int, faults: Faults) -> None:
+        """The head counts what the state counts before its block, and that block's transactions."""
+        raw = self._records.get(RECEIPTS + number(self._top))
+        last = read(receipts_codec, raw, f"the receipts of block {self._top}", faults) or ()
+        if head.transactions != before + len(last):
+            faults.add(
+                f"the head counts {head.transactions} transactions, the state another number"
+            )
+
     def _has_entry(self, table: str, key: bytes, value: bytes) -> bool:
         hashed = key_hash(table, key)
         try:
-            salt = self._salts.of_record(table, key, value)
+            salt = self._trust.salt_of(table, key, value)
         except LookupError:
             return False
         wanted = hashed + value_hash(value, salt)

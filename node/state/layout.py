@@ -7,6 +7,7 @@ Numbers in keys are big-endian, so that byte order is their order.
 | `m` `genesis`                           | `_Origin`: layout version, genesis hash, tree depth  |
 | `m` `head`                              | `_HeadRecord`: height, block id, root, transactions  |
 | `m` `oldest`                            | `Oldest`, unless everything since genesis is here    |
+| `m` `staged…`                           | of a half-made database: see `restoring`             |
 | `s` table ‖ 00 ‖ key                    | the record's bytes                                   |
 | `t` bucket (4)                          | entries of a bucket of the state tree (see `tree`)   |
 | `b` height (8)                          | `CertifiedBlock`                                     |
@@ -37,6 +38,8 @@ INDEX_KEY_BYTES = 16
 GENESIS_KEY = b"mgenesis"
 HEAD_KEY = b"mhead"
 OLDEST_KEY = b"moldest"
+STAGED_MANIFEST_KEY = b"mstaged manifest"
+STAGED_CURSOR_KEY = b"mstaged cursor"
 RECORDS, BUCKETS, BLOCKS, RECEIPTS = b"s", b"t", b"b", b"r"
 TRANSACTION_INDEX, BLOCK_INDEX, HANDOVERS, HISTORY = b"i", b"n", b"e", b"h"
 

@@ -1,9 +1,9 @@
-"""The check of a snapshot's parts, each alone, whoever gave it.
+"""The check of a snapshot's files, each alone, whoever gave it.
 
 The manifest's handovers lead from the founders to the validators who sealed its header, its hashes
 to the state root of that header; a state file's records must lead to the one hash of its subtree;
-blocks must follow each other and be what their headers say. Every fault is `Refused`
-`BAD_SNAPSHOT`: whoever gave the part is to blame.
+blocks must lead down from the header and be what their own headers say. Every fault is `Refused`
+`BAD_SNAPSHOT`: whoever gave the file is to blame.
 """
 
 from __future__ import annotations
@@ -33,35 +33,40 @@ from node.protocol.proofs import (
     node_hash,
     value_hash,
 )
-from node.protocol.transaction import VALID_FOR_MS_MAX
 from node.protocol.validators import ValidatorSet
 from node.state.layout import RECORDS
-from node.state.snapshot import Manifest, StoredBlock, blocks_codec
+from node.state.snapshot import (
+    Manifest,
+    StoredBlock,
+    blocks_codec,
+    file_level,
+    is_last_of_file,
+)
+from node.state.trust import SaltOf, Trust
 
 
 class Subtree(msgspec.Struct, frozen=True):
-    """Checked records of one subtree, by database key, and the buckets that they make."""
+    """Checked records of one subtree, by database key, and the buckets that they make.
+
+    `eras` are the first heights of the validator sets among them, `counted` the number of
+    transactions up to the height before the snapshot's, if that is among them.
+    """
 
     records: Sequence[tuple[bytes, bytes]]
     buckets: Mapping[int, bytes]
-
-
-SaltOf = Callable[[str, bytes, bytes], bytes]
-"""The secret salt of a record's value, by table, key and value; empty for public tables."""
+    eras: Sequence[int]
+    counted: int | None
 
 
 def check_manifest(
     chain: Chain, depth: int, founders: ValidatorSet, manifest: Manifest
 ) -> SetHistory:
     """The validators up to the state that it describes; raises `Refused` `BAD_SNAPSHOT`."""
-    if manifest.depth != depth or manifest.level > depth:
-        raise Refused("BAD_SNAPSHOT", "its tree has another depth")
-    if len(manifest.nodes) != HASH_BYTES * ARITY**manifest.level:
+    level = file_level(depth)
+    if len(manifest.nodes) != HASH_BYTES * ARITY**level:
         raise Refused("BAD_SNAPSHOT", "it has the wrong number of subtrees")
-    if _fold(manifest.nodes, manifest.level) != manifest.header.state_root:
+    if _fold(manifest.nodes, level) != manifest.header.state_root:
         raise Refused("BAD_SNAPSHOT", "its subtrees do not lead to its state root")
-    if not 1 <= manifest.blocks_from <= manifest.height:
-        raise Refused("BAD_SNAPSHOT", "its blocks do not end at its height")
     try:
         history = SetHistory.proved(chain, founders, manifest.handovers)
     except Refused as refusal:
@@ -72,67 +77,70 @@ def check_manifest(
     return history
 
 
-def check_state(manifest: Manifest, index: int, raw: bytes, salt_of: SaltOf) -> Subtree:
-    """The records of one state file; raises `Refused` `BAD_SNAPSHOT` unless they are genuine.
-
-    An empty subtree has no file; its `raw` is b"".
-    """
+def check_state(trust: Trust, manifest: Manifest, index: int, raw: bytes) -> Subtree:
+    """The records of one state file; raises `Refused` `BAD_SNAPSHOT` unless they are genuine."""
+    depth, level = trust.depth, file_level(trust.depth)
     records = list(_records(raw))
     entries: dict[int, list[bytes]] = {}
+    eras, totals = [], {}
     for own, value in records:
         table_raw, separator, key = own.partition(b"\x00")
         table = table_raw.decode(errors="replace")
-        try:
-            salt = salt_of(table, key, value)
-        except LookupError:
-            raise Refused("BAD_SNAPSHOT", f"there is no table {table!r}") from None
         hashed = key_hash(table, key)
-        if not separator or bucket_index(hashed, manifest.level) != index:
+        if not separator or bucket_index(hashed, level) != index:
             raise Refused("BAD_SNAPSHOT", "a record stands in the wrong file")
-        bucket = entries.setdefault(bucket_index(hashed, manifest.depth), [])
-        bucket.append(hashed + value_hash(value, salt))
+        bucket = entries.setdefault(bucket_index(hashed, depth), [])
+        bucket.append(hashed + value_hash(value, _salt(trust.salt_of, table, key, value)))
     buckets = {bucket: b"".join(sorted(of)) for bucket, of in entries.items()}
-    wanted = manifest.nodes[index * HASH_BYTES : (index + 1) * HASH_BYTES]
-    if _subtree_hash(manifest, buckets) != wanted:
+    if _subtree_hash(depth, buckets) != manifest.node(index):
         raise Refused("BAD_SNAPSHOT", f"the records of subtree {index} are not the certified ones")
-    return Subtree([(RECORDS + own, value) for own, value in records], buckets)
+    for own, value in records:
+        table_raw, _, key = own.partition(b"\x00")
+        if (era := trust.era_of(table_raw.decode(), key)) is not None:
+            eras.append(era)
+        if (total := trust.counted_in(table_raw.decode(), value)) is not None:
+            totals[total[0]] = total[1]
+    stored = [(RECORDS + own, value) for own, value in records]
+    return Subtree(stored, buckets, eras, totals.get(manifest.height - 1))
 
 
 def check_blocks(
-    chain: Chain,
-    history: SetHistory,
-    raw: bytes,
-    receipt_salt: Callable[[bytes], bytes],
-    parent: BlockHeader | None,
+    trust: Trust, history: SetHistory, top: BlockHeader, block_id: bytes, raw: bytes
 ) -> tuple[StoredBlock, ...]:
-    """The blocks of one file, which follow `parent`; raises `Refused` `BAD_SNAPSHOT`."""
+    """The blocks of one file, up to that of `block_id`; raises `Refused` `BAD_SNAPSHOT`.
+
+    `top` is the header whose state the snapshot is.
+    """
     try:
         stored = blocks_codec.decode(raw)
     except Refused as refusal:
         raise Refused("BAD_SNAPSHOT", f"blocks cannot be read ({refusal.code})") from None
-    for one in stored:
-        header = one.block.header
-        if parent is not None and header.parent != parent.id(chain):
-            raise Refused("BAD_SNAPSHOT", f"block {header.height} does not follow the one before")
+    chain = trust.chain
+    size, whole = 0, False
+    for one in reversed(stored):
+        header = one.header
+        if whole or header.id(chain) != block_id:
+            raise Refused("BAD_SNAPSHOT", f"block {header.height} does not belong here")
         _check_certified(chain, header, one.block.certificate, history)
-        leaves = [sha256(b"\x00" + transaction) for transaction in one.block.transactions]
-        results = [receipt_hash(r, receipt_salt(r.transaction_id)) for r in one.receipts]
-        if (
-            len(leaves) != len(results)
-            or merkle_root(leaves) != header.transactions_root
-            or merkle_root(results) != header.receipts_root
-        ):
-            raise Refused("BAD_SNAPSHOT", f"block {header.height} is not what its header says")
-        parent = header
+        _check_body(one, trust.receipt_salt)
+        block_id = header.parent
+        size += one.size
+        whole = is_last_of_file(top, header, size)
+    if not whole:
+        raise Refused("BAD_SNAPSHOT", "a file lacks blocks")
     return stored
 
 
-def covers_replay_window(manifest: Manifest, first: BlockHeader) -> bool:
-    """Whether blocks from `first` on hold every id that a later block could hold again.
-
-    The first block of all does; else `first` itself must be older than the window.
-    """
-    return first.height == 1 or first.time_ms < manifest.header.time_ms - VALID_FOR_MS_MAX
+def _check_body(stored: StoredBlock, receipt_salt: Callable[[bytes], bytes]) -> None:
+    header = stored.header
+    leaves = [sha256(b"\x00" + transaction) for transaction in stored.block.transactions]
+    results = [receipt_hash(r, receipt_salt(r.transaction_id)) for r in stored.receipts]
+    if (
+        len(leaves) != len(results)
+        or merkle_root(leaves) != header.transactions_root
+        or merkle_root(results) != header.receipts_root
+    ):
+        raise Refused("BAD_SNAPSHOT", f"block {header.height} is not what its header says")
 
 
 def _check_certified(
@@ -162,18 +170,25 @@ def _records(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
         yield parts[0], parts[1]
 
 
-def _subtree_hash(manifest: Manifest, buckets: Mapping[int, bytes]) -> bytes:
+def _salt(salt_of: SaltOf, table: str, key: bytes, value: bytes) -> bytes:
+    try:
+        return salt_of(table, key, value)
+    except LookupError:
+        raise Refused("BAD_SNAPSHOT", f"there is no table {table!r}") from None
+
+
+def _subtree_hash(depth: int, buckets: Mapping[int, bytes]) -> bytes:
     """The hash of the one subtree that holds these buckets."""
-    empties = empty_hashes(manifest.depth)
+    empties = empty_hashes(depth)
     hashes = {index: bucket_root(entries) for index, entries in buckets.items()}
-    for level in range(manifest.depth, manifest.level, -1):
+    for level in range(depth, file_level(depth), -1):
         groups: dict[int, bytearray] = {}
         for index, hashed in hashes.items():
             group = groups.setdefault(index >> 4, bytearray(empties[level] * ARITY))
             start = (index & (ARITY - 1)) * HASH_BYTES
             group[start : start + HASH_BYTES] = hashed
         hashes = {parent: node_hash(group) for parent, group in groups.items()}
-    return next(iter(hashes.values()), empties[manifest.level])
+    return next(iter(hashes.values()), empties[file_level(depth)])
 
 
 def _fold(nodes: bytes, level: int) -> bytes:

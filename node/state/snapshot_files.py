@@ -10,8 +10,7 @@ import os
 from pathlib import Path
 
 from node.protocol.errors import Refused
-
-FILE_BYTES_MAX = 64 << 20
+from node.protocol.messages import SNAPSHOT_FILE_BYTES_MAX as FILE_BYTES_MAX
 
 
 class SnapshotFiles:

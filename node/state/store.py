@@ -52,7 +52,7 @@ from node.state.layout import (
     table_prefix,
     transaction_index_key,
 )
-from node.state.snapshot import LEVEL_MAX, Source
+from node.state.snapshot import Source, file_level
 from node.state.tree import TreeDelta, load_tree
 
 SCAN_MAX = 10_000
@@ -253,10 +253,9 @@ class Store:
         block = self.block(self._head.height)
         if block is None:
             raise StoreFailure("NO_BLOCK_YET", "there is no snapshot of the genesis state")
-        levels = range(1, min(self.tree.depth, LEVEL_MAX) + 1)
-        nodes = [b"", *(self.tree.nodes(level) for level in levels)]
-        handovers = self.handovers()
-        return Source(self._view, block, handovers, self.tree.depth, nodes, self._head.transactions)
+        depth = self.tree.depth
+        nodes = self.tree.nodes(file_level(depth))
+        return Source(self._view, block, self.handovers(), depth, nodes)
 
     def reopen(self) -> None:
         """After a failed `write`, before it is tried again; for the thread of the readers."""

@@ -162,7 +162,7 @@ class World:
         self.height += 1
         self.time_ms += 1
         overlay = Overlay(self.memory)
-        registry.begin_block(overlay, self.height, root_of(self.height - 1))
+        registry.begin_block(overlay, self.height, root_of(self.height - 1), 0)
         before = len(overlay.writes)
         block = BlockInfo(self.height, self.time_ms, self.time_scale)
         transaction_id = hashlib.sha256(self.height.to_bytes(8, "big")).digest()

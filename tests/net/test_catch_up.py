@@ -8,8 +8,6 @@ import pytest
 
 from node.net.catch_up import (
     APPLY_TIMEOUT_MS,
-    COOL_DOWN_MAX_MS,
-    COOL_DOWN_MS,
     GRACE_MS,
     RANGE_BYTES_TARGET,
     REQUEST_TIMEOUT_MS,
@@ -17,9 +15,9 @@ from node.net.catch_up import (
     Apply,
     Ask,
     CatchUp,
-    Punish,
     answer_request,
 )
+from node.net.sources import COOL_DOWN_MAX_MS, COOL_DOWN_MS, Punish
 from node.protocol.block import (
     EMPTY_ROOT,
     BlockHeader,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from node.protocol.block import CertifiedBlock
 from node.protocol.encoding import encode, sha256
 from node.protocol.messages import (
+    MANIFEST_FILE,
+    STATE_SECTION,
     BlockRange,
     BlockRequest,
     CertifiedHeader,
@@ -16,6 +18,9 @@ from node.protocol.messages import (
     Prepare,
     PreparedProof,
     PrePrepare,
+    SnapshotFile,
+    SnapshotPart,
+    SnapshotRequest,
     TransactionRequest,
     Transactions,
     ViewChange,
@@ -80,6 +85,9 @@ def messages() -> dict[str, Message]:
         "block_range": BlockRange(
             (CertifiedBlock(BLOCK, (TRANSACTION.raw,), certificate(BLOCK, 3)),), 9
         ),
-        "head": Head(9),
+        "head": Head(9, 3, (4, 8)),
+        "snapshot_request": SnapshotRequest(8, SnapshotFile(STATE_SECTION, 7), 1 << 20),
+        "snapshot_part": SnapshotPart(8, SnapshotFile(STATE_SECTION, 7), 0, 3, b"abc"),
+        "snapshot_gone": SnapshotPart(8, MANIFEST_FILE, 0, None, b""),
         "evidence": Evidence(encode(prepare(0)), encode(prepare(0, 1))),
     }

@@ -21,9 +21,10 @@ from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import Call, sign_transaction
 from tests.sim.checkers import Checkers, Violation
 from tests.sim.disk import SimDisk
+from tests.sim.machine import Machine
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network
-from tests.sim.node import Machine, SimNode
+from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
 from tests.sim.story import Made
 from tests.sim.trace import Trace

@@ -102,6 +102,12 @@ class SimDisk:
             self._records.write(self._undo.pop(), sync=True)
         self._undo.clear()
 
+    def take_over(self, other: SimDisk) -> None:
+        """Hold what `other` does, which is empty afterwards: folders that change their names."""
+        self._records, other._records = other._records, MemoryKeyValue()
+        self._undo, other._undo = [], []
+        self._half_written = other._half_written = ()
+
     def holds_durably(self, part: bytes) -> bool:
         """Whether some record that no crash can take away contains `part`."""
         unsynced = {key for puts in self._undo for key, _ in puts}

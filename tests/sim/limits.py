@@ -72,7 +72,8 @@ def _replica_bounds(engine: Engine) -> Iterator[Bound]:
         yield "messages of one sender", len(messages), MESSAGES_PER_SENDER_MAX
     yield "claimed heights", len(backlog._claims), size
     yield "answered peers", len(replica._out._answered), ANSWERED_PER_TICK_MAX
-    yield "sources of blocks", len(engine._catch_up._sources), NODES_MAX
+    yield "sources of blocks", len(engine.sync._blocks._sources), NODES_MAX
+    yield "sources of snapshots", len(engine.sync._state._sources), NODES_MAX
     yield "peers", len(engine._peers), NODES_MAX
 
 

@@ -12,8 +12,9 @@ from random import Random
 
 from node.protocol.messages import Commit, Message, Prepare, PrePrepare, Transactions, ViewChange
 from tests.sim.disk import SimDisk
+from tests.sim.machine import Machine
 from tests.sim.network import CALM, Network, Weather
-from tests.sim.node import Machine, SimNode
+from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
 
 DOWN_MS = (30, 6_000)

@@ -9,57 +9,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from random import Random
 from typing import assert_never
 
-from contracts.catalog import CONTRACTS
 from node import outputs as io
 from node.admission import Verdict, examine
-from node.core import Core, open_core
+from node.core import Core
 from node.protocol.encoding import sha256
 from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
-from node.protocol.keys import PrivateKey
 from node.protocol.messages import Message, Transactions
 from node.roster import Peers, Roster
-from tests.sim.disk import PowerCut, SimDisk
+from tests.sim.disk import PowerCut
+from tests.sim.machine import Machine
 from tests.sim.ports import Network, Observer
 from tests.sim.scheduler import Scheduler
 from tests.sim.trace import Trace, describe
-from tests.sim.world import SECRET
 from tests.sim.writer import WRITES, Write, Writer
 
 TICK_MS = 1_000
 EXAMINE_MS_MAX = 6
 INBOX_MAX = 10_000
 RESTART_AFTER_FAILED_START_MS = 200
-
-
-@dataclass
-class Machine:
-    """What a node is made of besides its core.
-
-    `clock_offset_ms` is how wrong its clock is, `slowness` how many times longer than usual its
-    disk and its verifier take. One that is not `honest` keeps no promise, one that is not
-    `admitted` to the network does not start. `given` are the peers that a newcomer is told of.
-    """
-
-    number: int
-    key: PrivateKey
-    state_disk: SimDisk
-    vote_disk: SimDisk
-    chance: Random
-    clock_offset_ms: int = 0
-    slowness: int = 1
-    honest: bool = True
-    admitted: bool = True
-    given: Peers = field(default_factory=dict)
-
-    @property
-    def disks(self) -> tuple[SimDisk, SimDisk]:
-        """The disks of the state and of the votes."""
-        return self.state_disk, self.vote_disk
 
 
 class SimNode:
@@ -144,9 +114,7 @@ class SimNode:
             return
         self.incarnation += 1
         try:
-            for disk in machine.disks:
-                disk.reopen()
-            core = open_core(self._genesis, CONTRACTS, machine.key, SECRET, *machine.disks)
+            core = machine.open(self._genesis)
         except StoreFailure as failure:
             self._observer.on_start_refused(self, failure)
             self._start_again("cannot write")
@@ -309,8 +277,10 @@ class SimNode:
     def _perform_in_part(self, output: io.Output) -> None:
         """Do as much of an output as a crash in the middle of it leaves done."""
         match output:
-            case io.WriteVote() | io.WriteBlock() | io.TrimVotes():
+            case io.WriteVote() | io.WriteBlock() | io.TrimVotes() | io.StageSnapshot():
                 self._begin(output)
+            case io.AdoptSnapshot(height):
+                self._adopt(height)
             case io.SendToAll(message):
                 peers = self._network.peers_of(self.number)
                 self._send([peer for peer in peers if self.machine.chance.random() < 0.5], message)
@@ -321,8 +291,10 @@ class SimNode:
 
     def _perform(self, output: io.Output) -> None:
         match output:
-            case io.WriteVote() | io.WriteBlock() | io.TrimVotes():
+            case io.WriteVote() | io.WriteBlock() | io.TrimVotes() | io.StageSnapshot():
                 self._begin(output)
+            case io.AdoptSnapshot(height):
+                self._adopt(height)
             case io.SendTo(peer, message):
                 if reached := self._reached(peer):
                     self._send(reached, message)
@@ -370,11 +342,21 @@ class SimNode:
         if isinstance(write, io.WriteBlock):
             core = self.running
             core.store.adopt(write.batch)
+            if self.machine.snapshots is not None:
+                self.machine.snapshots.on_block(write.height, core.store.snapshot_source)
             written = io.BlockWritten(write.height)
             self._outputs.extend(core.engine.handle(written, self.now_ms))
-        if not isinstance(write, io.TrimVotes):
+        if isinstance(write, (io.WriteVote, io.WriteBlock)):
             self._note(f"wrote {type(write).__name__} {write.height}")
         self._pump()
+
+    def _adopt(self, height: int) -> None:
+        """Start anew on the snapshot that was put together."""
+        self._note(f"adopts the snapshot of {height}")
+        self.crash()
+        if self.machine.snapshots is not None:
+            self.machine.state_disk.take_over(self.machine.snapshots.disk)
+        self.start()
 
     def _set_timer(self, token: int, delay_ms: int) -> None:
         self._last_timer += 1

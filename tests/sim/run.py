@@ -28,9 +28,10 @@ from tests.sim.cast import draw_cast
 from tests.sim.checkers import Checkers, Violation
 from tests.sim.disk import SimDisk
 from tests.sim.governors import Governors
+from tests.sim.machine import Machine
 from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network
-from tests.sim.node import Machine, SimNode
+from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler, Storm
 from tests.sim.story import Story
 from tests.sim.trace import Trace

@@ -17,6 +17,8 @@ from node.protocol.messages import (
     Message,
     Prepare,
     PrePrepare,
+    SnapshotPart,
+    SnapshotRequest,
     TransactionRequest,
     Transactions,
     ViewChange,
@@ -78,5 +80,9 @@ def describe(chain: Chain, message: Message) -> str:
             return f"{name} {heights[:1]}…{heights[-1:]} head={head}"
         case Head(height):
             return f"{name} {height}"
+        case SnapshotRequest(height, file, offset):
+            return f"{name} h={height} {file.section}/{file.number} at {offset}"
+        case SnapshotPart(height, file, offset, size):
+            return f"{name} h={height} {file.section}/{file.number} at {offset} of {size}"
         case Evidence():
             return name

@@ -15,10 +15,11 @@ from node import outputs as io
 from node.core import Core
 from node.disk import RETRIED_CODE, RETRY_S
 from node.protocol.errors import StoreFailure
+from node.state.staging import Staging
 from tests.sim.disk import PowerCut, SimDisk
 
-Write = io.WriteVote | io.WriteBlock | io.TrimVotes
-WRITES = (io.WriteVote, io.WriteBlock, io.TrimVotes)
+Write = io.WriteVote | io.WriteBlock | io.TrimVotes | io.StageSnapshot
+WRITES = (io.WriteVote, io.WriteBlock, io.TrimVotes, io.StageSnapshot)
 DISK_MS_MAX = 6
 RETRY_MS = int(RETRY_S * 1_000)
 
@@ -58,6 +59,8 @@ class Writer:
         write = self.writing
         if write is None or self.failing:
             return
+        if isinstance(write, io.StageSnapshot):
+            return  # what is lost of it is fetched again
         disk = self._vote_disk if isinstance(write, io.WriteVote) else self._state_disk
         disk.cut_power_after(None)
         if not isinstance(write, io.TrimVotes) and not disk.failing and disk.survives():
@@ -85,9 +88,17 @@ class Writer:
         self.failing, self.writing = False, None
         done()
 
+    @property
+    def _staging(self) -> Staging:
+        if self._core.staging is None:
+            raise AssertionError("a snapshot came to a node that takes none")
+        return self._core.staging
+
     def _reopen(self, write: Write) -> None:
         if isinstance(write, io.WriteBlock):
             self._core.store.reopen()
+        elif isinstance(write, io.StageSnapshot):
+            self._staging.reopen()
         else:
             self._core.votes.reopen()
 
@@ -99,5 +110,10 @@ class Writer:
                 self._core.store.write(batch)
             case io.TrimVotes(below_height):
                 self._core.votes.trim(below_height)
+            case io.StageSnapshot(puts, is_first, is_last):
+                if is_first:
+                    self._staging.begin(puts)
+                else:
+                    self._staging.write(puts, is_last)
             case _:
                 assert_never(write)

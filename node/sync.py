@@ -1,0 +1,214 @@
+"""Sync: a node that lacks what others have fetches it, as blocks or as a snapshot and then blocks.
+
+Blocks are the way while they are few: each is executed. Where a snapshot stands at least one
+interval of snapshots above the head, or no peer has the block needed next any more, the newest one
+is fetched first, put together in the staging database, and adopted in place of the state; then
+blocks follow. This goes on beside consensus, as often as it comes to that. What peers say decides
+only whom to ask: heights count as far as one more peer than may lie claims them. The schedulers are
+in `net`; here their actions become outputs, and what a snapshot's files are worth is judged.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple, assert_never
+
+from node import outputs as io
+from node.importer import Importer
+from node.net import catch_up, sources, state_sync
+from node.net.catch_up import CatchUp
+from node.net.state_sync import StateSync
+from node.pace import Pace
+from node.protocol.block import CertifiedBlock
+from node.protocol.errors import PeerFault, Refused
+from node.protocol.messages import MANIFEST_FILE, BlockRange, Head, SnapshotPart
+from node.protocol.validators import ValidatorSet
+from node.state.keyvalue import Records
+from node.state.restoring import Assembly
+from node.state.snapshot import manifest_codec
+from node.state.trust import Trust
+
+
+class SnapshotSource(NamedTuple):
+    """What fetching snapshots needs: whom to trust, how far apart they are, what is staged."""
+
+    trust: Trust
+    every: int
+    staged: Records | None
+
+
+class Sync:
+    """See the module. Each method returns what is to be done, in order."""
+
+    def __init__(
+        self,
+        importer: Importer,
+        head: int,
+        validators: ValidatorSet,
+        snapshots: SnapshotSource | None,
+    ) -> None:
+        """`validators` decide the height after `head`; without `snapshots` it takes none."""
+        self._importer = importer
+        self._validators = validators
+        self._snapshots = snapshots
+        self._blocks = CatchUp(head + 1)
+        self._assembly: Assembly | None = None
+        self._manifest_giver = b""
+        self._state = StateSync()
+        if snapshots is not None and snapshots.staged is not None:
+            self._resume(Assembly.resumed(snapshots.trust, snapshots.staged))
+        self.pace: Final = Pace()
+
+    @property
+    def head(self) -> int:
+        """The height of the last block that is stored here."""
+        return self._blocks.next_height - 1
+
+    @property
+    def fetched(self) -> Assembly | None:
+        """The snapshot that is being put together, if any."""
+        return self._assembly
+
+    def is_behind(self, now_ms: int) -> bool:
+        """Whether no honest peer can be said to have more than we do: one alone may lie."""
+        return self._state.holds(now_ms) or self._blocks.is_behind(
+            now_ms, self._validators.faulty_max + 1
+        )
+
+    # ---- what happens
+
+    def on_head(self, peer: bytes, message: Head, now_ms: int) -> list[io.Output]:
+        """A peer tells what it has."""
+        self._blocks.on_blocks_from(peer, message.blocks_from)
+        offered = self._state.on_offer(peer, message.snapshots, now_ms)
+        hinted = self._blocks.on_head_hint(peer, message.height, now_ms)
+        return self._follow([*self._aim(now_ms), *offered, *hinted], now_ms)
+
+    def on_hint(self, peer: bytes, height: int, now_ms: int) -> list[io.Output]:
+        """Consensus believes that a peer has a final block of this height."""
+        return self._follow(self._blocks.on_head_hint(peer, height, now_ms, urgent=True), now_ms)
+
+    def on_range(self, peer: bytes, message: BlockRange, now_ms: int) -> list[io.Output]:
+        """Blocks came: those that follow on are in the importer's queue now."""
+        return self._follow(self._blocks.on_range(peer, message, now_ms), now_ms)
+
+    def on_part(self, peer: bytes, message: SnapshotPart, now_ms: int) -> list[io.Output]:
+        """Part of a snapshot came."""
+        return self._follow(self._state.on_part(peer, message, now_ms), now_ms)
+
+    def on_imported(self, block: CertifiedBlock, now_ms: int) -> None:
+        """A block of a peer was checked and executed."""
+        self.pace.note(len(block.transactions), now_ms)
+
+    def on_stored(self, height: int, validators: ValidatorSet, now_ms: int) -> list[io.Output]:
+        """A block is stored; `validators` decide the next height."""
+        self._validators = validators
+        return self._follow(self._blocks.need(height + 1, now_ms), now_ms)
+
+    def on_fault(self, peer: bytes, now_ms: int) -> list[io.Output]:
+        """A peer's blocks were bad."""
+        return self._follow(self._blocks.on_fault(peer, now_ms), now_ms)
+
+    def on_disconnected(self, peer: bytes, now_ms: int) -> list[io.Output]:
+        """A peer is gone."""
+        actions = self._state.on_disconnected(peer, now_ms)
+        return self._follow([*actions, *self._blocks.on_disconnected(peer, now_ms)], now_ms)
+
+    def tick(self, now_ms: int) -> list[io.Output]:
+        """A second has passed."""
+        actions = [*self._aim(now_ms), *self._state.tick(now_ms), *self._blocks.tick(now_ms)]
+        return self._follow(actions, now_ms)
+
+    # ---- inside
+
+    def _resume(self, staged: Assembly | None) -> None:
+        """Go on with what an earlier run of this node has begun, if it is still of use."""
+        if staged is not None and staged.following and staged.manifest.height > self.head:
+            self._assembly = staged
+            self._state = StateSync(staged.manifest.height, staged.following)
+
+    def _aim(self, now_ms: int) -> list[state_sync.Action | catch_up.Action]:
+        """Decide between blocks and a snapshot."""
+        if self._snapshots is None:
+            return []
+        if self._assembly is not None and self._assembly.manifest.height <= self.head:
+            self._assembly = None
+            self._state.drop()
+        gap = 1 if self._blocks.is_cut_off(now_ms) else self._snapshots.every
+        believed = self._blocks.believed_height(self._validators.faulty_max + 1)
+        actions = self._state.aim(self.head + gap, believed, now_ms)
+        return [*actions, *self._blocks.hold(self._state.holds(now_ms), now_ms)]
+
+    def _follow(
+        self, actions: Sequence[state_sync.Action | catch_up.Action], now_ms: int
+    ) -> list[io.Output]:
+        outputs: list[io.Output] = []
+        waiting = deque(actions)
+        while waiting:
+            action = waiting.popleft()
+            match action:
+                case catch_up.Ask(peer, request):
+                    outputs.append(io.SendTo(peer, request))
+                case state_sync.AskPart(peer, part):
+                    outputs.append(io.SendTo(peer, part))
+                case sources.Punish(peer, fault):
+                    outputs.append(io.PunishPeer(peer, fault))
+                case catch_up.Apply(peer, blocks):
+                    self._importer.offer(peer, blocks)
+                case state_sync.Judge():
+                    waiting.extend(self._judge(action, outputs, now_ms))
+                case _:
+                    assert_never(action)
+        return outputs
+
+    def _judge(
+        self, given: state_sync.Judge, outputs: list[io.Output], now_ms: int
+    ) -> list[state_sync.Action]:
+        """Check a snapshot's file and stage what it holds, or blame its giver."""
+        is_first = given.file == MANIFEST_FILE
+        try:
+            if is_first:
+                self._assembly = self._begun(given)
+            if self._assembly is None:
+                raise AssertionError("a file came before its manifest")
+            puts = self._assembly.begin() if is_first else self._assembly.take(given.content)
+        except Refused as refusal:
+            fault = PeerFault(refusal.code, refusal.message)
+            if refusal.code == "BAD_MANIFEST":
+                return self._give_up(fault, outputs, now_ms)
+            outputs.append(io.PunishPeer(given.peer, fault))
+            return self._state.on_fault(given.peer, now_ms)
+        if is_first:
+            self._manifest_giver = given.peer
+        following = self._assembly.following
+        outputs.append(io.StageSnapshot(tuple(puts), is_first, following is None))
+        if following is None:
+            outputs.append(io.AdoptSnapshot(given.height))
+        return self._state.accepted(following, now_ms)
+
+    def _give_up(
+        self, fault: PeerFault, outputs: list[io.Output], now_ms: int
+    ) -> list[state_sync.Action]:
+        """The snapshot's manifest is false, though its file of now is not: begin with another."""
+        self._assembly = None
+        self._state.drop()
+        if not self._manifest_giver:  # it was before a restart, and nobody knows who
+            return self._state.tick(now_ms)
+        outputs.append(io.PunishPeer(self._manifest_giver, fault))
+        return self._state.on_fault(self._manifest_giver, now_ms)
+
+    def _begun(self, given: state_sync.Judge) -> Assembly:
+        """What a manifest begins; raises `Refused` `BAD_SNAPSHOT`."""
+        if self._snapshots is None:
+            raise AssertionError("a manifest came that nobody asked for")
+        try:
+            manifest = manifest_codec.decode(given.content)
+        except Refused as refusal:
+            raise Refused("BAD_SNAPSHOT", f"a manifest cannot be read ({refusal.code})") from None
+        if manifest.height != given.height:
+            raise Refused("BAD_SNAPSHOT", "it is of another height")
+        assembly = Assembly(self._snapshots.trust, manifest)
+        if assembly.validators.at(self.head + 1) != self._validators:
+            raise Refused("BAD_SNAPSHOT", "its validators are not those of our own blocks")
+        return assembly
