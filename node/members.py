@@ -184,6 +184,9 @@ def _make_folder(folder: Path) -> None:
 
 
 def _to_toml(settings: NodeConfig) -> str:
-    # JSON strings are TOML basic strings, and node.toml holds nothing else.
-    lines = [f"{key} = {json.dumps(value)}" for key, value in settings.model_dump().items()]
+    # JSON strings and integers are TOML ones, and node.toml holds nothing else.
+    content = settings.model_dump()
+    limits = content.pop("http_limits")
+    lines = [f"{key} = {json.dumps(value)}" for key, value in content.items()]
+    lines += ["", "[http_limits]", *(f"{key} = {value}" for key, value in limits.items())]
     return "\n".join(["# Paths are relative to this folder.", *lines, ""])
