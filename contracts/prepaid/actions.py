@@ -1,7 +1,7 @@
-"""A card's life: opened, topped up, used, refunded. Supervision has a module of its own.
+"""A card's life: opened, topped up, used, refunded. What else may become of it is in `keeping`.
 
-Each act checks in one order: who may, whether it was done before, what must exist, freezes, states,
-limits, consent, money. A rejected act leaves no trace but its receipt.
+Each act checks in one order: who may, whether it was done before, what must exist, freezes, what
+has expired, states, limits, consent, money. A rejected act leaves no trace but its receipt.
 """
 
 from __future__ import annotations
@@ -10,34 +10,26 @@ import msgspec
 
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
+from contracts.kernel.freezing import check_not_frozen
 from contracts.kernel.identity import HOLDER, enrolled_holder
-from contracts.kernel.ledger import LEG_AMOUNT_MAX
-from contracts.prepaid import rules
-from contracts.prepaid.booking import book, book_refund, entry_of_seq
-from contracts.prepaid.models import (
-    CARDS,
-    CARDS_OF,
-    ENTRIES,
-    MERCHANTS,
-    ORDERS,
-    TOTALS,
-    Card,
-    CardRef,
-    Consume,
-    Lot,
-    Merchant,
-    OpenCard,
-    Order,
-    Refund,
-    TopUp,
-    card_number_key,
-    entry_key,
-    people_of,
+from contracts.prepaid import guards, lots, money, policy
+from contracts.prepaid.arguments import Consume, OpenCard, Refund, TopUp
+from contracts.prepaid.booking import (
+    book,
+    closed,
+    drop_lots,
+    due,
+    entry_of_seq,
+    last_entry,
+    new_card,
+    with_lots,
 )
+from contracts.prepaid.guards import REPLAYED
+from contracts.prepaid.lots import Lots
+from contracts.prepaid.models import Card, Entry, Lot, Merchant, Order, Slice
+from contracts.prepaid.tables import CARDS, ENTRIES, MERCHANTS, ORDERS, all_of, numbered, people_of
 
 replace = msgspec.structs.replace
-
-REPLAYED = {"replayed": True}
 
 
 # ---- money in
@@ -47,80 +39,81 @@ def open_card(ctx: Context, args: OpenCard) -> Details:
     """The bank opens a card for a holder who agrees, and enrols the holder if it is new."""
     known = ctx.state.get(CARDS, args.card)
     if known is not None:
-        _check_custodian(ctx, known)
+        guards.check_custodian(ctx, known)
         return _opened_before(ctx, args, known)
     merchant = _merchant_for_issue(ctx, args.merchant)
     if args.card_class not in merchant.classes:
         ctx.reject("BAD_STATE", classes=list(merchant.classes))
-    face = rules.bounded(args.paid + args.bonus, "face", LEG_AMOUNT_MAX)
-    rules.check_face(rules.class_of(ctx, args.card_class), face)
+    card_class = policy.class_of(ctx.state, args.card_class)
+    face = args.paid + args.bonus
+    policy.check_face(card_class, face)
+    validity_ms = policy.validity_of(card_class, args.validity_ms)
     ctx.check_ticket(args.holder_pub, args)
     holder = enrolled_holder(ctx.state, args.holder_pub, ctx.sender, ctx.time_ms)
-    lots = (Lot(args.paid, args.bonus, 0, ctx.time_ms),) if face else ()
-    card = Card(
-        merchant=args.merchant,
-        number=ctx.state.need(TOTALS, args.merchant).cards + 1,
-        owner=merchant.owner,
-        custodian=merchant.custodian,
-        holder=holder,
-        card_class=args.card_class,
-        state="ACTIVE",
-        seq=0,
-        entries=0,
-        initial=face,
-        topped_up=0,
-        consumed=0,
-        cancelled=0,
-        paid=args.paid,
-        earned=0,
-        paid_out=0,
-        refunded=0,
-        lots=lots,
+    card = new_card(
+        ctx,
+        args.card,
+        args.merchant,
+        merchant,
+        holder,
+        args.card_class,
+        validity_ms,
+        policy.due_at(ctx, validity_ms),
     )
-    rules.take_in(ctx, args.merchant, merchant, args.paid)
-    rules.add_totals(ctx, args.merchant, cards=1, face=face, paid=args.paid)
-    book(ctx, args.card, card, "OPEN", face, args.paid)
-    index = CardRef(args.card, merchant.owner, merchant.custodian)
-    ctx.state.insert(CARDS_OF, card_number_key(args.merchant, card.number), index)
+    _pay_in(ctx, args.card, replace(card, initial=face), merchant, args.paid, args.bonus, "OPEN")
     data = {"card": args.card, "class": args.card_class, "paid": args.paid, "bonus": args.bonus}
-    ctx.emit("CardOpened", data, (*people_of(card), card.custodian.hex()))
+    ctx.emit("CardOpened", data, all_of(card))
     return {"remaining": face}
 
 
 def top_up(ctx: Context, args: TopUp) -> Details:
-    """The bank adds a lot to a card whose holder agrees. Used lots keep their own price."""
+    """The bank adds a lot to a card whose holder agrees. Used lots keep their own price.
+
+    What is paid now is good for as long as on a new card, and the whole card with it.
+    """
     order = ctx.state.get(ORDERS, args.order)
     if order is not None:
-        _check_custodian(ctx, order)
+        guards.check_custodian(ctx, order)
         if (order.card, order.paid, order.bonus) != (args.card, args.paid, args.bonus):
             ctx.reject("IDEM_CONFLICT", what="order")
         return {"remaining": order.remaining, **REPLAYED}
     card = ctx.state.need(CARDS, args.card)
     merchant = _merchant_for_issue(ctx, card.merchant)
-    _check_active(ctx, card)
-    face = rules.bounded(args.paid + args.bonus, "face", LEG_AMOUNT_MAX)
-    if face == 0:
-        ctx.reject("BAD_ARG", field="paid", why="out of range")
-    remaining = rules.bounded(card.remaining + face, "face")
-    rules.check_face(rules.class_of(ctx, card.card_class), remaining)
-    lots = rules.add_lot(card, args.paid, args.bonus, ctx.time_ms)
+    guards.check_active(ctx, card)
+    face = args.paid + args.bonus
+    remaining = card.remaining + face
+    policy.check_face(policy.class_of(ctx.state, card.card_class), remaining)
+    lots.check_count(len(card.lots) + 1)
     ctx.check_ticket(card.holder, args)
-    changed = replace(
+    longer = due(
+        ctx,
+        args.card,
         card,
-        topped_up=rules.bounded(card.topped_up + face, "face"),
-        paid=rules.bounded(card.paid + args.paid, "paid"),
-        lots=lots,
+        policy.later_of(card.due_ms, policy.due_at(ctx, card.validity_ms)),
     )
-    rules.take_in(ctx, card.merchant, merchant, args.paid)
-    rules.add_totals(ctx, card.merchant, face=face, paid=args.paid)
-    book(ctx, args.card, changed, "TOP_UP", face, args.paid)
+    loaded = replace(longer, topped_up=money.bounded(card.topped_up + face, "face"))
+    _pay_in(ctx, args.card, loaded, merchant, args.paid, args.bonus, "TOP_UP")
     done = Order(
         args.card, card.holder, card.owner, card.custodian, args.paid, args.bonus, remaining
     )
     ctx.state.insert(ORDERS, args.order, done)
     data = {"card": args.card, "order": args.order, "paid": args.paid, "bonus": args.bonus}
-    ctx.emit("CardToppedUp", data, (*people_of(card), card.custodian.hex()))
+    ctx.emit("CardToppedUp", data, all_of(card))
     return {"remaining": remaining}
+
+
+def _pay_in(
+    ctx: Context, card_id: bytes, card: Card, merchant: Merchant, paid: int, bonus: int, kind: str
+) -> None:
+    """One lot more, its money in escrow, one line on the statement. A lot of nothing is none."""
+    face = paid + bonus
+    lot = Lot(card.lots_made + 1, paid, bonus, 0, ctx.time_ms)
+    added = (lot,) if face else ()
+    paid_in = replace(card, paid=money.bounded(card.paid + paid, "paid"))
+    money.take_in(ctx, card.merchant, merchant, paid)
+    money.add_totals(ctx, card.merchant, face=face, paid=paid)
+    slices = tuple([Slice(one.number, face) for one in added])
+    book(ctx, card_id, with_lots(ctx, card_id, paid_in, added), kind, face, paid, slices=slices)
 
 
 # ---- visits
@@ -138,11 +131,8 @@ def consume(ctx: Context, args: Consume) -> Details:
         ctx.reject("NOT_FOUND", what=CARDS.name)
     if args.seq <= card.seq:
         return _consumed_before(ctx, args, card)
-    merchant = rules.merchant_of(ctx, card)
-    rules.check_not_frozen(merchant, "ALL")
-    if merchant.state != "APPROVED":
-        ctx.reject("BAD_STATE", merchant=merchant.state)
-    _check_active(ctx, card)
+    merchant = ctx.state.need(MERCHANTS, card.merchant)
+    guards.check_in_business(ctx, merchant, card)
     if args.seq != card.seq + 1:
         ctx.reject("SEQ_GAP", expected=card.seq + 1)
     if ctx.sender != card.holder:
@@ -150,19 +140,21 @@ def consume(ctx: Context, args: Consume) -> Details:
     if args.amt > card.remaining:
         ctx.reject("INSUFFICIENT", remaining=card.remaining)
 
-    lots, earned = rules.spend(card.lots, args.amt)
-    frozen = rules.is_frozen(merchant, "PAYOUT")
-    paid_out = rules.pay_merchant(ctx, args.card, card, merchant, earned, frozen)
+    left, slices, earned = lots.spend(card.lots, args.amt)
+    frozen = guards.payouts_stopped(ctx, merchant)
+    paid_out = money.pay_merchant(ctx, args.card, card, merchant, earned, frozen)
     changed = replace(
         card,
         seq=args.seq,
         consumed=card.consumed + args.amt,
         earned=card.earned + earned,
         paid_out=card.paid_out + paid_out,
-        lots=lots,
+        lots=left,
     )
-    rules.add_totals(ctx, card.merchant, face=-args.amt, earned=earned, paid_out=paid_out)
-    book(ctx, args.card, changed, "CONSUME", args.amt, earned)
+    money.add_totals(
+        ctx, card.merchant, face=-args.amt, consumed=args.amt, earned=earned, paid_out=paid_out
+    )
+    book(ctx, args.card, changed, "CONSUME", args.amt, earned, slices=slices)
     data = {
         "card": args.card,
         "seq": args.seq,
@@ -189,49 +181,93 @@ def refund(ctx: Context, args: Refund) -> Details:
     _check_may_refund(ctx, card, args.reason)
     if card is None:
         ctx.reject("NOT_FOUND", what=CARDS.name)
-    last = ctx.state.need(ENTRIES, entry_key(args.card, card.entries))
-    if last.kind == "REFUND" and last.reason == args.reason:
-        return {"refunded": last.money, **REPLAYED}
-    if card.state != "ACTIVE" and last.kind == "REFUND":
-        ctx.reject("IDEM_CONFLICT", what="refund")
-    merchant = rules.merchant_of(ctx, card)
+    done = _refunded_before(ctx, args, card)
+    if done is not None:
+        return {"refunded": done.money, **REPLAYED}
+    merchant = ctx.state.need(MERCHANTS, card.merchant)
     if args.reason != "MERCHANT_FAULT":
-        rules.check_not_frozen(merchant, "ALL")
-    _check_active(ctx, card)
-    returned = card.lots
-    if args.reason == "COOLING_OFF":
-        returned = tuple([lot for lot in card.lots if rules.in_cooling_off(lot, ctx)])
-        if not returned:
-            ctx.reject("COOLING_OFF_PASSED")
+        check_not_frozen(merchant.freezes, "ALL", ctx)
+    guards.check_active(ctx, card)
+    guards.check_not_winding_up(ctx, merchant)
+    returned = _returned(ctx, args, card)
+    amount = refund_of(returned, args.reason)
+    if args.amt is not None and args.amt != amount:
+        ctx.reject("BAD_STATE", why="another sum is due", due=amount)
+    guards.check_custody_after(ctx, card.merchant, merchant, lots.owed_of(returned), amount)
+    if args.reason == "COOLING_OFF" and not returned:
+        ctx.reject("COOLING_OFF_PASSED")
     if args.reason == "ORDINARY" and ctx.sender != card.holder:
+        if args.line is None or args.amt is None:
+            ctx.reject("BAD_TICKET", why="it must name line and amt")
         ctx.check_ticket(card.holder, args)
-    frozen = rules.is_frozen(merchant, "PAYOUT")
-    return {"refunded": book_refund(ctx, args.card, card, merchant, returned, args.reason, frozen)}
+    book_refund(ctx, args.card, card, merchant, returned, args.reason, amount)
+    return {"refunded": amount}
 
 
-# ---- guards
+def refund_of(returned: Lots, reason: str) -> int:
+    """The money given back for these lots."""
+    if reason == "ORDINARY":
+        return sum([lots.ordinary_refund(lot) for lot in returned])
+    return lots.owed_of(returned)
+
+
+def book_refund(
+    ctx: Context,
+    card_id: bytes,
+    card: Card,
+    merchant: Merchant,
+    returned: Lots,
+    reason: str,
+    amount: int,
+) -> None:
+    """Cancel the lots `returned` for `amount`; a card without lots is closed.
+
+    What the holder does not get is earned by the merchant (ORDINARY), or stays owed by it when its
+    estate does not suffice (WIND_UP).
+    """
+    face = lots.face_of(returned)
+    left = tuple([lot for lot in card.lots if lot not in returned])
+    winding_up = reason == "WIND_UP"
+    money.add_totals(ctx, card.merchant, face=-face, refunded=amount)
+    money.give_back(ctx, card.merchant, merchant, amount)
+    earned = 0 if winding_up else lots.owed_of(returned) - amount
+    frozen = not winding_up and guards.payouts_stopped(ctx, merchant)
+    paid_out = money.pay_merchant(ctx, card_id, card, merchant, earned, frozen)
+    money.add_totals(ctx, card.merchant, earned=earned, paid_out=paid_out)
+    drop_lots(ctx, card_id, returned)
+    changed = replace(
+        card,
+        cancelled=card.cancelled + face,
+        earned=card.earned + earned,
+        paid_out=card.paid_out + paid_out,
+        refunded=card.refunded + amount,
+        lots=left,
+    )
+    if not left:
+        changed = closed(ctx, card_id, changed)
+    book(ctx, card_id, changed, "REFUND", face, amount, reason)
+    data = {"card": card_id, "reason": reason, "refunded": amount, "cancelled": face}
+    ctx.emit("Refunded", data, all_of(card))
+
+
+def _returned(ctx: Context, args: Refund, card: Card) -> Lots:
+    if args.reason != "COOLING_OFF":
+        return card.lots
+    rules = policy.policy_of(ctx.state)
+    return tuple([lot for lot in card.lots if policy.in_cooling_off(ctx, rules, lot)])
+
+
+# ---- who may
 
 
 def _merchant_for_issue(ctx: Context, merchant_id: bytes) -> Merchant:
     """The merchant, if the sender is its bank and it may take money in."""
-    merchant = ctx.state.get(MERCHANTS, merchant_id)
-    if merchant is None:
-        ctx.reject("NOT_FOUND", what=MERCHANTS.name)
-    _check_custodian(ctx, merchant)
-    rules.check_not_frozen(merchant, "ISSUE")
+    merchant = ctx.state.need(MERCHANTS, merchant_id)
+    guards.check_custodian(ctx, merchant)
+    check_not_frozen(merchant.freezes, "ISSUE", ctx)
     if merchant.state != "APPROVED":
         ctx.reject("BAD_STATE", merchant=merchant.state)
     return merchant
-
-
-def _check_custodian(ctx: Context, one: Merchant | Card | Order) -> None:
-    if ctx.sender != one.custodian:
-        ctx.reject("UNAUTHORIZED", why="another bank has the custody")
-
-
-def _check_active(ctx: Context, card: Card) -> None:
-    if card.state != "ACTIVE":
-        ctx.reject("BAD_STATE", card=card.state)
 
 
 def _check_may_consume(ctx: Context, card: Card | None) -> None:
@@ -239,14 +275,14 @@ def _check_may_consume(ctx: Context, card: Card | None) -> None:
         return
     if "bookkeeper" in ctx.roles:
         return
-    if card is None and ("merchant" in ctx.roles or HOLDER in ctx.roles):
+    if card is None and any(role in ctx.roles for role in ("merchant", HOLDER)):
         return
     ctx.reject("UNAUTHORIZED", why="not holder, merchant or bookkeeper")
 
 
 def _check_may_refund(ctx: Context, card: Card | None, reason: str) -> None:
     if card is None:
-        if not any(role in ctx.roles for role in ("merchant", "regulator", HOLDER)):
+        if not any(role in ctx.roles for role in ("merchant", HOLDER, "regulator")):
             ctx.reject("UNAUTHORIZED", reason=reason)
         return
     by_merchant = ctx.sender == card.owner
@@ -264,11 +300,14 @@ def _check_may_refund(ctx: Context, card: Card | None, reason: str) -> None:
 
 def _opened_before(ctx: Context, args: OpenCard, card: Card) -> Details:
     """The same opening again is no news; another one under the same card id is a conflict."""
-    first = ctx.state.need(ENTRIES, entry_key(args.card, 1))
+    first = ctx.state.need(ENTRIES, numbered(args.card, 1))
+    terms = (card.merchant, card.holder, card.card_class)
     same = (
-        (card.merchant, card.holder, card.card_class)
-        == (args.merchant, ctx.identity_of(args.holder_pub), args.card_class)
-    ) and (first.money, first.amount) == (args.paid, args.paid + args.bonus)
+        first.kind == "OPEN"
+        and terms == (args.merchant, ctx.identity_of(args.holder_pub), args.card_class)
+        and (first.money, first.amount) == (args.paid, args.paid + args.bonus)
+        and args.validity_ms in (None, card.validity_ms)
+    )
     if not same:
         ctx.reject("IDEM_CONFLICT", what="card")
     return {"remaining": first.remaining, **REPLAYED}
@@ -282,6 +321,23 @@ def _consumed_before(ctx: Context, args: Consume, card: Card) -> Details:
     if entry.booked_by != ctx.sender:
         ctx.reject("SEQ_STALE", expected=card.seq + 1)
     return {"remaining": entry.remaining, **REPLAYED}
+
+
+def _refunded_before(ctx: Context, args: Refund, card: Card) -> Entry | None:
+    """The line of this very refund: the one it names, or else the newest one."""
+    if args.line is not None and args.line > card.entries + 1:
+        ctx.reject("SEQ_GAP", expected=card.entries + 1)
+    if args.line == card.entries + 1:
+        return None
+    if args.line is None:
+        line = last_entry(ctx, args.card, card)
+    else:
+        line = ctx.state.need(ENTRIES, numbered(args.card, args.line))
+    if line.kind == "REFUND" and line.reason == args.reason and args.amt in (None, line.money):
+        return line
+    if args.line is not None or (line.kind == "REFUND" and card.state == "CLOSED"):
+        ctx.reject("IDEM_CONFLICT", what="refund")
+    return None
 
 
 ACTIONS = {

@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 from contracts.kernel.contract import Contract
-from contracts.kernel.ledger import ASSETS
-from contracts.kernel.state import State
-from contracts.kernel.types import reject
 from contracts.prepaid.actions import ACTIONS
-from contracts.prepaid.invariants import audit, violations
-from contracts.prepaid.models import (
-    CLASSES,
-    POLICY,
-    POLICY_KEY,
-    TABLES,
-    CardClass,
-    Parameters,
-    Policy,
-)
+from contracts.prepaid.arguments import Parameters
+from contracts.prepaid.audit import audit
+from contracts.prepaid.custody import CUSTODY, SET_CUSTODY
+from contracts.prepaid.invariants import violations
+from contracts.prepaid.keeping import KEEPING
+from contracts.prepaid.moving import MOVING
+from contracts.prepaid.policy import POLICY_CHANGES, clear_allowed, found
 from contracts.prepaid.queries import QUERIES
-from contracts.prepaid.supervision import SUPERVISION
-
-
-def found(state: State, parameters: Parameters) -> None:
-    """Policy and classes of cards as genesis has them; every class needs a known asset."""
-    state.put(POLICY, POLICY_KEY, Policy(parameters.allow_clear))
-    for one in parameters.classes:
-        if state.get(ASSETS, one.asset.encode()) is None:
-            reject("BAD_ARG", field="asset", why="no such asset")
-        card_class = CardClass(one.name, one.asset, one.named, one.face_max, one.min_validity_ms)
-        if state.get(CLASSES, one.name.encode()) is not None:
-            reject("BAD_ARG", field="classes", why="the same name twice")
-        state.put(CLASSES, one.name.encode(), card_class)
-
-
-def clear_allowed(state: State) -> bool:
-    """Whether this network lets prepaid calls travel unsealed."""
-    return state.need(POLICY, POLICY_KEY).allow_clear
-
+from contracts.prepaid.supervision import SUPERVISION, UNFREEZE
+from contracts.prepaid.tables import TABLES
 
 PREPAID = Contract(
     name="prepaid",
-    actions={**SUPERVISION, **ACTIONS},
+    actions={**SUPERVISION, **ACTIONS, **KEEPING, **MOVING, **CUSTODY},
+    governed={**POLICY_CHANGES, "set_custody": SET_CUSTODY, "unfreeze": UNFREEZE},
     queries=QUERIES,
     tables=TABLES,
     errors=(
         "CARD_LIMIT",
         "SEQ_STALE",
         "SEQ_GAP",
+        "CUSTODY_SHORT",
         "COOLING_OFF_PASSED",
         "BAD_TICKET",
         "BAD_ENVELOPE",
@@ -59,8 +38,17 @@ PREPAID = Contract(
         "Consumed",
         "Released",
         "Refunded",
+        "Voided",
+        "CardMoved",
+        "LossReported",
+        "CardReactivated",
+        "CardsExpired",
         "Frozen",
+        "Ratified",
         "Unfrozen",
+        "MoneyMoved",
+        "CustodyShort",
+        "NoticeGiven",
         "WindingUp",
     ),
     parameters=Parameters,

@@ -1,29 +1,24 @@
-"""What must hold of prepaid cards whatever happens: after each transaction, and all in all."""
+"""What every transaction on prepaid cards must leave true, judged by what it changed.
+
+* Face: remaining = initial + top-ups − consumed − cancelled = Σ lots ≥ 0.
+* Money of a card: paid = earned + refunded + owed, and paid_out ≤ earned ≤ paid. Only a winding-up
+  whose estate is too small leaves a part of paid owed by the merchant alone.
+* Money of a merchant: escrow = paid − earned − refunded − advanced, held = earned − paid_out.
+* Statements grow line by line, and seq is gapless. Cards and their merchant's sums move alike.
+
+The whole state is walked by `audit`.
+"""
 
 from __future__ import annotations
 
-from contracts.kernel.contract import Audit
 from contracts.kernel.ledger import ACCOUNTS, Account, account_key
-from contracts.kernel.queries import walk
-from contracts.kernel.state import Changes, State
-from contracts.kernel.types import AMOUNT_MAX
-from contracts.prepaid.models import (
-    CARDS,
-    CARDS_OF,
-    ENTRIES,
-    HELD_OF,
-    LOTS_MAX,
-    TOTALS,
-    Card,
-    Entry,
-    Totals,
-    card_number_key,
-    entry_key,
-)
-from contracts.prepaid.rules import ESCROW, HELD
+from contracts.kernel.state import Changes
+from contracts.prepaid.models import LOTS_MAX, Card, Entry, Totals
+from contracts.prepaid.money import ESCROW, HELD
+from contracts.prepaid.tables import CARDS, ENTRIES, TOTALS
 
-Sums = tuple[int, int, int, int, int, int]
-_NO_SUMS: Sums = (0, 0, 0, 0, 0, 0)
+Sums = tuple[int, int, int, int, int, int, int]
+NO_SUMS: Sums = (0, 0, 0, 0, 0, 0, 0)
 
 
 def card_violations(card: Card) -> list[str]:
@@ -38,14 +33,28 @@ def card_violations(card: Card) -> list[str]:
         found.append("remaining is negative")
     if remaining != left:
         found.append("remaining differs from its lots")
-    if paid != earned + card.refunded + owed:
+    unsettled = paid - earned - card.refunded - owed
+    if unsettled < 0 or (unsettled and card.state != "CLOSED"):
         found.append("money paid is not earned, refunded or owed")
     if not 0 <= card.paid_out <= earned <= paid:
         found.append("not paid_out ≤ earned ≤ paid")
     if len(lots) > LOTS_MAX:
         found.append("too many lots")
-    if card.state != "ACTIVE" and (remaining or lots):
-        found.append("closed with a balance")
+    if card.state == "CLOSED" and (remaining or lots or card.due_ms):
+        found.append("closed with a balance or a deadline")
+    return found
+
+
+def totals_violations(totals: Totals) -> list[str]:
+    """One merchant's sums by themselves."""
+    found = []
+    if totals.advanced:
+        if not 0 < totals.advanced <= totals.outstanding:
+            found.append("more was advanced than is owed")
+        if totals.held:
+            found.append("earnings are held while money is advanced")
+    if totals.face < 0 or totals.consumed < 0:
+        found.append("negative sums")
     return found
 
 
@@ -65,17 +74,18 @@ def violations(changes: Changes) -> list[str]:
             continue
         found.extend(card_violations(new))
         found.extend(_step_violations(old, new, lines.pop(key, [])))
-        moved[new.merchant] = _add(moved.get(new.merchant, _NO_SUMS), _step(old, new))
+        moved[new.merchant] = add(moved.get(new.merchant, NO_SUMS), _step(old, new))
     if lines:
         found.append("a statement line without its card")
     for merchant, sums, after in changes.of(TOTALS):
         if after is None:
             found.append("a merchant's sums vanished")
             continue
-        if _step_of_totals(sums, after) != moved.pop(merchant, _NO_SUMS):
+        if _step_of_totals(sums, after) != moved.pop(merchant, NO_SUMS):
             found.append("a merchant's sums moved unlike its cards")
+        found.extend(totals_violations(after))
         found.extend(_money_violations(changes, merchant, sums, after))
-    if any(step != _NO_SUMS for step in moved.values()):
+    if any(step != NO_SUMS for step in moved.values()):
         found.append("cards moved without their merchant's sums")
     return found
 
@@ -97,17 +107,30 @@ def _step_violations(old: Card | None, new: Card, lines: list[Entry]) -> list[st
         found.append("the statement ends with another remaining")
     if old is not None and (old.merchant, old.holder) != (new.merchant, new.holder):
         found.append("a card changed hands")
+    if old is not None and old.head == new.head and lines:
+        found.append("a line is not chained to its statement")
     return found
 
 
-def _sums(card: Card) -> Sums:
-    return (1, card.remaining, card.paid, card.earned, card.paid_out, card.refunded)
+def sums_of_card(card: Card) -> Sums:
+    """One card's part of its merchant's sums."""
+    return (
+        1,
+        card.remaining,
+        card.consumed,
+        card.paid,
+        card.earned,
+        card.paid_out,
+        card.refunded,
+    )
 
 
-def _sums_of_totals(totals: Totals) -> Sums:
+def sums_of_totals(totals: Totals) -> Sums:
+    """The same of all of a merchant's cards."""
     return (
         totals.cards,
         totals.face,
+        totals.consumed,
         totals.paid,
         totals.earned,
         totals.paid_out,
@@ -115,33 +138,26 @@ def _sums_of_totals(totals: Totals) -> Sums:
     )
 
 
-def _add(left: Sums, right: Sums) -> Sums:
-    a, b, c, d, e, f = left
-    u, v, w, x, y, z = right
-    return (a + u, b + v, c + w, d + x, e + y, f + z)
+def add(left: Sums, right: Sums) -> Sums:
+    """Field by field."""
+    a, b, c, d, e, f, g = left
+    t, u, v, w, x, y, z = right
+    return (a + t, b + u, c + v, d + w, e + x, f + y, g + z)
 
 
 def _minus(left: Sums, right: Sums) -> Sums:
-    a, b, c, d, e, f = left
-    u, v, w, x, y, z = right
-    return (a - u, b - v, c - w, d - x, e - y, f - z)
+    a, b, c, d, e, f, g = left
+    t, u, v, w, x, y, z = right
+    return (a - t, b - u, c - v, d - w, e - x, f - y, g - z)
 
 
 def _step(old: Card | None, new: Card) -> Sums:
-    return _sums(new) if old is None else _minus(_sums(new), _sums(old))
+    return sums_of_card(new) if old is None else _minus(sums_of_card(new), sums_of_card(old))
 
 
 def _step_of_totals(old: Totals | None, new: Totals) -> Sums:
-    after = _sums_of_totals(new)
-    return after if old is None else _minus(after, _sums_of_totals(old))
-
-
-def _expected(totals: Totals) -> tuple[tuple[str, int], tuple[str, int]]:
-    """What must be in escrow and in the held account."""
-    return (
-        (ESCROW, totals.paid - totals.earned - totals.refunded),
-        (HELD, totals.earned - totals.paid_out),
-    )
+    after = sums_of_totals(new)
+    return after if old is None else _minus(after, sums_of_totals(old))
 
 
 def _money_violations(
@@ -151,67 +167,13 @@ def _money_violations(
     accounts: dict[bytes, Account | None] = {
         change.key: change.after for change in changes.of(ACCOUNTS)
     }
-    old = (0, 0) if before is None else tuple([amount for _, amount in _expected(before)])
     found = []
-    for (purpose, amount), amount_before in zip(_expected(after), old, strict=True):
+    for purpose, amount, untouched in (
+        (ESCROW, after.escrow, 0 if before is None else before.escrow),
+        (HELD, after.held, 0 if before is None else before.held),
+    ):
         account = accounts.get(account_key(merchant, after.asset, purpose))
-        balance = amount_before if account is None else account.balance
+        balance = untouched if account is None else account.balance
         if balance != amount:
             found.append(f"{purpose} has {balance}, the cards say {amount}")
     return found
-
-
-def audit(state: State) -> Audit:
-    """The whole state: every card, every statement from its first line, every merchant's money."""
-    found: list[str] = []
-    sums: dict[bytes, Sums] = {}
-    consumptions = lines = 0
-    for card_id, card in walk(state, CARDS):
-        name = f"card {card_id.hex()}"
-        found.extend(f"{name}: {text}" for text in card_violations(card))
-        number = _audit_statement(state, card_id, card, found)
-        lines += number
-        consumptions += card.seq
-        sums[card.merchant] = _add(sums.get(card.merchant, _NO_SUMS), _sums(card))
-        number_key = card_number_key(card.merchant, card.number)
-        listed, held = state.get(CARDS_OF, number_key), state.get(HELD_OF, number_key)
-        if listed is None or listed.card != card_id:
-            found.append(f"{name}: not among its merchant's cards")
-        if (held is not None) != (card.held > 0):
-            found.append(f"{name}: held money and its index differ")
-    figures: dict[str, int] = dict.fromkeys(
-        ("merchants", "cards", "face", "paid", "earned", "paid_out", "refunded"), 0
-    )
-    for merchant, totals in walk(state, TOTALS):
-        name = f"merchant {merchant.hex()}"
-        own = _sums_of_totals(totals)
-        if own != sums.pop(merchant, _NO_SUMS):
-            found.append(f"{name}: sums differ from its cards")
-        for purpose, amount in _expected(totals):
-            account = state.get(ACCOUNTS, account_key(merchant, totals.asset, purpose))
-            balance = 0 if account is None else account.balance
-            if balance != amount:
-                found.append(f"{name}: {purpose} has {balance}, the cards say {amount}")
-        figures["merchants"] += 1
-        for field, amount in zip(list(figures)[1:], own, strict=True):
-            figures[field] += amount
-    found.extend(f"merchant {merchant.hex()} has cards but no sums" for merchant in sums)
-    return Audit(found, {**figures, "consumptions": consumptions, "statement_lines": lines})
-
-
-def _audit_statement(state: State, card_id: bytes, card: Card, found: list[str]) -> int:
-    """Recompute remaining from the first line on; the number of lines."""
-    name = f"card {card_id.hex()}"
-    number = seq = remaining = 0
-    for key, line in walk(state, ENTRIES, card_id):
-        number += 1
-        seq += line.kind == "CONSUME"
-        remaining += line.amount if line.kind in ("OPEN", "TOP_UP") else -line.amount
-        if key != entry_key(card_id, number) or line.seq != seq or line.remaining != remaining:
-            found.append(f"{name}: line {number} does not follow from the one before")
-            return number
-    if (number, seq, remaining) != (card.entries, card.seq, card.remaining):
-        found.append(f"{name}: the statement ends elsewhere than the card")
-    if max(card.initial + card.topped_up, card.paid) > AMOUNT_MAX:
-        found.append(f"{name}: beyond what can be counted")
-    return number

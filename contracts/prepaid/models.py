@@ -1,54 +1,68 @@
-"""Prepaid supervision: its records and its arguments.
+"""Prepaid supervision: its records.
 
 A merchant is filed and approved for classes of cards, all in one asset. A card is money paid in
 advance plus a bonus, in *lots*, one for each payment; each visit uses up the oldest lot first. The
 merchant earns of each lot in proportion to what was used of it. What these numbers must satisfy
-stands in `rules`.
+stands in `lots` and `money`; what people send, in `arguments`; where records lie, in `tables`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
-
-from contracts.kernel.access import REGULATOR
-from contracts.kernel.state import Table
-from contracts.kernel.types import (
-    AMOUNT_MAX,
-    PAGE_DEFAULT,
-    Amount,
-    AmountOrZero,
-    Args,
-    Code,
-    Id16,
-    Limit,
-    OptionalTicketArgs,
-    PublicKey,
-    Reason,
-    Record,
-    Seq,
-    TicketArgs,
-    TtlMs,
-)
+from contracts.kernel.freezing import Freezes
+from contracts.kernel.types import Record
 
 # Open lots of one card; a fully used lot no longer counts, it lives on in the card's totals.
 LOTS_MAX = 32
 CLASSES_MAX = 8
-FULL_CUSTODY_BPS = 10_000
-COOLING_OFF_DAYS = 7
+BPS = 10_000
+FULL_CUSTODY_BPS = BPS
+# What a card of a class without a limit may hold: no single card can use up a bank's counters.
+FACE_MAX = 1_000_000_000_000
+HEAD_BYTES = 32
+NO_HEAD = bytes(HEAD_BYTES)
 
-# ---- records
+# ---- policy
+
+
+class CustodyKind(Record, frozen=True):
+    """A kind of merchant that need not keep all of its customers' money, and what it must keep."""
+
+    kind: str
+    custody_bps: int
 
 
 class Policy(Record, frozen=True):
-    """How this network runs prepaid cards."""
+    """How this network runs prepaid cards. Durations in ms, ratios in basis points.
 
+    `custody_base`: CURRENT outstanding, or that at the end of the PREVIOUS_QUARTER. `breakage` says
+    what becomes of a balance `breakage_after_ms` beyond its card's expiry: KEPT for the consumer,
+    EARNED by the merchant, or ESCHEAT, a liability of the bank to the state; `breakage_bps` is how
+    much of all balances a merchant expects never to be used. The last four are thresholds of
+    alerts; 0: no alert.
+    """
+
+    version: int
     allow_clear: bool
+    cooling_off_days: int
+    void_ms: int
+    notice_ms: int
+    custody_base: str
+    custody_kinds: tuple[CustodyKind, ...]
+    breakage: str
+    breakage_after_ms: int
+    breakage_bps: int
+    alert_issue_bps: int
+    alert_refund_bps: int
+    alert_dormant_days: int
+    alert_outstanding: int
 
 
 class CardClass(Record, frozen=True):
-    """A kind of card. `face_max` bounds what may be left on one; None: no limit."""
+    """A kind of card. `face_max` bounds what may be left on one; None: no limit of its own.
+
+    Cards expire no sooner than `min_validity_ms` after each payment; None: they never do. A lost
+    card is replaced only if it is `named`.
+    """
 
     name: str
     asset: str
@@ -57,18 +71,16 @@ class CardClass(Record, frozen=True):
     min_validity_ms: int | None
 
 
-class Freeze(Record, frozen=True):
-    """A regulator's stop: ISSUE (no openings, no top-ups), PAYOUT (earnings are held) or ALL."""
-
-    scope: str
-    reason: str
-    at_ms: int
+# ---- merchants
 
 
 class Merchant(Record, frozen=True):
-    """A merchant under supervision: FILED, APPROVED, WINDING_UP or WOUND_UP.
+    """A merchant: FILED, APPROVED, CLOSING (gave notice), WINDING_UP or WOUND_UP.
 
-    `settled` is the number of the last card whose holder got the money back in a winding-up.
+    `kind` is one of the policy's, or empty: full custody. `closes_ms` is when the notice ends,
+    `short_since_ms` since when custody was seen to be short; 0: not. In a winding-up, `settled` is
+    the number of the last card that was refunded, and each holder gets the part
+    `estate`/`estate_owed` of what is owed.
     """
 
     owner: bytes
@@ -77,28 +89,86 @@ class Merchant(Record, frozen=True):
     state: str
     asset: str
     classes: tuple[str, ...]
+    kind: str
     custody_bps: int
-    freezes: tuple[Freeze, ...]
+    freezes: Freezes
+    closes_ms: int
+    short_since_ms: int
     settled: int
+    estate: int
+    estate_owed: int
+
+
+class MerchantRef(Record, frozen=True):
+    """Says which merchant has this number, in order of filing."""
+
+    merchant: bytes
+    owner: bytes
+    custodian: bytes
+
+
+class Census(Record, frozen=True):
+    """How many merchants have filed."""
+
+    merchants: int
 
 
 class Totals(Record, frozen=True):
-    """Sums over all cards of one merchant; `face` is what can still be consumed."""
+    """Sums over all cards of one merchant; `face` is what can still be consumed.
+
+    `advanced` is what the merchant drew of money that is not yet earned; `day` the last UTC+8 day
+    on which anything changed.
+    """
 
     owner: bytes
     custodian: bytes
     asset: str
+    day: int
     cards: int
     face: int
+    consumed: int
     paid: int
     earned: int
     paid_out: int
     refunded: int
+    advanced: int
+
+    @property
+    def outstanding(self) -> int:
+        """The money that is still the consumers'."""
+        return self.paid - self.earned - self.refunded
+
+    @property
+    def escrow(self) -> int:
+        """What of it must be in escrow: all that was not drawn in advance."""
+        return self.paid - self.earned - self.refunded - self.advanced
+
+    @property
+    def held(self) -> int:
+        """What the merchant earned but was not paid."""
+        return self.earned - self.paid_out
+
+
+class Movement(Record, frozen=True):
+    """Money that a merchant moved, by the order id that it gave: DRAW, REPAY or CASH_OUT."""
+
+    merchant: bytes
+    owner: bytes
+    custodian: bytes
+    kind: str
+    amt: int
+
+
+# ---- cards
 
 
 class Lot(Record, frozen=True):
-    """One payment: `paid` money and `bonus` on top, of which `used` is consumed."""
+    """One payment: `paid` money and `bonus` on top, of which `used` is consumed.
 
+    `number` counts the lots that a card ever had, from 1.
+    """
+
+    number: int
     paid: int
     bonus: int
     used: int
@@ -122,15 +192,24 @@ class Lot(Record, frozen=True):
     @property
     def owed(self) -> int:
         """The money that is still the consumer's."""
-        return self.paid - self.earned
+        return self.paid - self.paid * self.used // (self.paid + self.bonus)
+
+
+class Slice(Record, frozen=True):
+    """A part of a lot, by its number."""
+
+    lot: int
+    amount: int
 
 
 class Card(Record, frozen=True):
-    """A card: ACTIVE or CLOSED. `seq` counts consumptions, `entries` all lines of its statement.
+    """A card: ACTIVE, LOST, EXPIRED or CLOSED.
 
-    `number` counts the cards of its merchant, from 1.
-    Face: `initial` + `topped_up` were loaded, `consumed` used, `cancelled` refunded. Money: `paid`
-    came in, `earned` is the merchant's, of which `paid_out` was released, `refunded` went back.
+    `number` counts the cards of its merchant, `seq` its consumptions, `entries` all lines of its
+    statement, `lots_made` all lots it ever had. `due_ms` is when it expires or, once EXPIRED, when
+    its balance lapses; 0: never. Face: `initial` + `topped_up` were loaded, `consumed` used,
+    `cancelled` taken off. Money: `paid` came in, `earned` is the merchant's, of which `paid_out`
+    was released, `refunded` went back. `head` is the end of the hash chain over its statement.
     """
 
     merchant: bytes
@@ -140,8 +219,12 @@ class Card(Record, frozen=True):
     holder: bytes
     card_class: str
     state: str
+    since_ms: int
+    validity_ms: int
+    due_ms: int
     seq: int
     entries: int
+    lots_made: int
     initial: int
     topped_up: int
     consumed: int
@@ -151,6 +234,7 @@ class Card(Record, frozen=True):
     paid_out: int
     refunded: int
     lots: tuple[Lot, ...]
+    head: bytes
 
     @property
     def remaining(self) -> int:
@@ -163,11 +247,30 @@ class Card(Record, frozen=True):
         return self.earned - self.paid_out
 
 
-class Entry(Record, frozen=True):
-    """One line of a card's statement: OPEN, TOP_UP, CONSUME or REFUND. Never changes.
+# What each kind of line does to `remaining`.
+LINE_SIGNS = {
+    "OPEN": 1,
+    "TOP_UP": 1,
+    "CONSUME": -1,
+    "REFUND": -1,
+    "VOID_CONSUME": 1,
+    "VOID_PAYMENT": -1,
+    "MOVE_IN": 1,
+    "MOVE_OUT": -1,
+    "LOSS": 0,
+    "EXPIRE": 0,
+    "REACTIVATE": 0,
+    "LAPSE": -1,
+}
 
-    `amount` is face value, `money` what it moved: paid in, earned, or refunded. `initial` is what
-    was on the card at first; `seq` and `remaining` are the card's after this line.
+
+class Entry(Record, frozen=True):
+    """One line of a card's statement, of a kind in `LINE_SIGNS`. Never changes.
+
+    `amount` is face value, `money` what it moved: paid in, earned, or given back. `initial` is what
+    was loaded on the card so far; `seq` and `remaining` are the card's after this line. `slices`
+    are the parts of lots that a payment made or a visit used; `other` the card that a balance moved
+    to or came from.
     """
 
     kind: str
@@ -182,6 +285,8 @@ class Entry(Record, frozen=True):
     holder: bytes
     owner: bytes
     reason: str
+    slices: tuple[Slice, ...]
+    other: bytes
 
 
 class Order(Record, frozen=True):
@@ -197,201 +302,24 @@ class Order(Record, frozen=True):
 
 
 class CardRef(Record, frozen=True):
-    """Says which card has this number among its merchant's."""
+    """Says which card it is: the one with a number, or the one that is due at a time."""
 
     card: bytes
     owner: bytes
     custodian: bytes
 
 
-# ---- who may read what
+class KeptLot(Record, frozen=True):
+    """A lot as it came to its card, for a void that must restore it after it was used up."""
 
+    lot: Lot
+    holder: bytes
+    owner: bytes
 
-def people_of(card: Card) -> tuple[str, ...]:
-    """Holder, merchant and regulator: those whom a card's single bookings concern."""
-    return (card.holder.hex(), card.owner.hex(), REGULATOR)
 
+class Voided(Record, frozen=True):
+    """Says that a statement line was undone, and by which line."""
 
-def house_of(one: Merchant | Totals | CardRef) -> tuple[str, ...]:
-    """Merchant, its custodian bank, and the regulator."""
-    return (one.owner.hex(), one.custodian.hex(), REGULATOR)
-
-
-def _card_readers(card: Card) -> tuple[str, ...]:
-    return (*people_of(card), card.custodian.hex())
-
-
-def _entry_readers(entry: Entry) -> tuple[str, ...]:
-    return (entry.holder.hex(), entry.owner.hex(), entry.booked_by.hex(), REGULATOR)
-
-
-def _order_readers(order: Order) -> tuple[str, ...]:
-    return (order.holder.hex(), order.owner.hex(), order.custodian.hex(), REGULATOR)
-
-
-POLICY = Table("prepaid/policy", Policy, "the word `policy`")
-CLASSES = Table("prepaid/classes", CardClass, "the class's name in UTF-8")
-MERCHANTS = Table("prepaid/merchants", Merchant, "the merchant's id, 16 bytes", house_of)
-TOTALS = Table("prepaid/totals", Totals, "the merchant's id, 16 bytes", house_of)
-CARDS = Table("prepaid/cards", Card, "the card's id, 16 bytes", _card_readers)
-ENTRIES = Table(
-    "prepaid/entries", Entry, "the card's id, then the line's number in 8 bytes", _entry_readers
-)
-ORDERS = Table("prepaid/orders", Order, "the order's id, 16 bytes", _order_readers)
-CARDS_OF = Table(
-    "prepaid/cards_of",
-    CardRef,
-    "the merchant's id, then the card's number in 8 bytes",
-    house_of,
-)
-HELD_OF = Table(
-    "prepaid/held_of", CardRef, "as `cards_of`, for cards with earnings held back", house_of
-)
-TABLES = (POLICY, CLASSES, MERCHANTS, TOTALS, CARDS, ENTRIES, ORDERS, CARDS_OF, HELD_OF)
-POLICY_KEY = b"policy"
-
-
-def card_number_key(merchant: bytes, number: int) -> bytes:
-    """The key of a merchant's card `number` (from 1) in the lists of its cards."""
-    return merchant + number.to_bytes(8, "big")
-
-
-def entry_key(card: bytes, number: int) -> bytes:
-    """The key of line `number` (from 1) of a card's statement."""
-    return card + number.to_bytes(8, "big")
-
-
-# ---- arguments
-
-
-class ClassParameters(Args):
-    """A class of cards as genesis declares it."""
-
-    name: Code
-    asset: Code
-    named: bool
-    face_max: Annotated[int, Field(ge=1, le=AMOUNT_MAX)] | None = None
-    min_validity_ms: TtlMs | None = None
-
-
-class Parameters(Args):
-    """The contract's parameters in genesis."""
-
-    allow_clear: bool = False
-    classes: list[ClassParameters] = Field(default=[])
-
-
-Scope = Literal["ISSUE", "PAYOUT", "ALL"]
-RefundReason = Literal["COOLING_OFF", "MERCHANT_FAULT", "ORDINARY"]
-
-
-class FileMerchant(Args):
-    """A filing: `merchant` is an id that the merchant chose at random, `custodian` its bank."""
-
-    merchant: Id16
-    name: Code
-    custodian: PublicKey
-
-
-class Approve(Args):
-    """Admission of a filed merchant to one class of cards; in basis points, all is in custody."""
-
-    merchant: Id16
-    card_class: Code = Field(alias="class")
-    custody_bps: Annotated[int, Field(ge=FULL_CUSTODY_BPS, le=FULL_CUSTODY_BPS)] = FULL_CUSTODY_BPS
-
-
-class OpenCard(TicketArgs):
-    """A new card and its first lot. The ticket is the holder's; `paid` and `bonus` may be 0."""
-
-    card: Id16
-    merchant: Id16
-    holder_pub: PublicKey
-    card_class: Code = Field(alias="class")
-    paid: AmountOrZero
-    bonus: AmountOrZero = 0
-
-
-class TopUp(TicketArgs):
-    """One more lot on a card, under an order id chosen at random. The ticket is the holder's."""
-
-    card: Id16
-    order: Id16
-    paid: AmountOrZero
-    bonus: AmountOrZero = 0
-
-
-class Consume(OptionalTicketArgs):
-    """A visit. `seq` counts a card's consumptions, gapless from 1. The ticket is the holder's."""
-
-    card: Id16
-    amt: Amount
-    seq: Seq
-
-
-class Refund(OptionalTicketArgs):
-    """The holder's money back. The ticket is the holder's, where the merchant sends ORDINARY."""
-
-    card: Id16
-    reason: RefundReason
-
-
-class FreezeMerchant(Args):
-    """A stop, or the end of one."""
-
-    merchant: Id16
-    scope: Scope
-    reason: Reason
-
-
-class WindUp(Args):
-    """The end of a merchant."""
-
-    merchant: Id16
-    reason: Reason
-
-
-class MerchantPage(Args):
-    """The next `limit` cards of a merchant."""
-
-    merchant: Id16
-    limit: Limit = PAGE_DEFAULT
-
-
-class CardQuery(Args):
-    """Which card?"""
-
-    card: Id16
-
-
-class StatementQuery(Args):
-    """A page of a card's statement, after line number `cursor`."""
-
-    card: Id16
-    cursor: AmountOrZero = 0
-    limit: Limit = PAGE_DEFAULT
-
-
-class MerchantQuery(Args):
-    """Which merchant?"""
-
-    merchant: Id16
-
-
-class CardsQuery(Args):
-    """A page of a merchant's cards, after card number `cursor`."""
-
-    merchant: Id16
-    cursor: AmountOrZero = 0
-    limit: Limit = PAGE_DEFAULT
-
-
-class ClassesQuery(Args):
-    """A page of the classes of cards, after the name `cursor`."""
-
-    cursor: Code | None = None
-    limit: Limit = PAGE_DEFAULT
-
-
-class NoArgs(Args):
-    """Nothing to ask."""
+    line: int
+    holder: bytes
+    owner: bytes

@@ -1,115 +1,76 @@
-"""What can be asked about prepaid cards; each answer is cut to what its viewer may see."""
+"""What can be asked about prepaid cards; each answer is cut to what its viewer may see.
+
+The views of supervision are in `oversight`.
+"""
 
 from __future__ import annotations
+
+import msgspec
 
 from contracts.kernel.access import may_read
 from contracts.kernel.context import View
 from contracts.kernel.contract import Details, Query
-from contracts.kernel.ledger import ACCOUNTS, account_key
 from contracts.kernel.types import reject
-from contracts.prepaid.models import (
+from contracts.prepaid import oversight
+from contracts.prepaid.arguments import (
+    CardArgs,
+    CardsQuery,
+    ClassesQuery,
+    MerchantQuery,
+    MerchantsQuery,
+    NoArgs,
+    StatementQuery,
+)
+from contracts.prepaid.models import Card, Entry
+from contracts.prepaid.tables import (
     CARDS,
     CARDS_OF,
     CLASSES,
     ENTRIES,
-    FULL_CUSTODY_BPS,
     MERCHANTS,
     POLICY,
     POLICY_KEY,
-    TOTALS,
-    Card,
-    CardQuery,
-    CardsQuery,
-    ClassesQuery,
-    MerchantQuery,
-    NoArgs,
-    StatementQuery,
-    card_number_key,
-    entry_key,
+    numbered,
     people_of,
 )
-from contracts.prepaid.rules import EARNINGS, ESCROW, HELD
+
+_encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
-def card(view: View, args: CardQuery) -> Details:
-    """A card: face, money, the next seq, and the lots that are left."""
-    return _card_view(args.card, view.need(CARDS, args.card))
+def card(view: View, args: CardArgs) -> Details:
+    """A card: face, money, the next seq, when it expires, and the lots that are left."""
+    found = view.need(CARDS, args.card)
+    merchant = view.state.need(MERCHANTS, found.merchant)
+    queued = merchant.state == "WINDING_UP" and found.number > merchant.settled
+    place = found.number - merchant.settled if queued else None
+    return {**_card_view(args.card, found), "refund_queue_place": place}
 
 
 def statement(view: View, args: StatementQuery) -> Details:
-    """The lines of a card's statement in order; for holder, merchant and regulator."""
+    """The lines of a card's statement in order; for holder, merchant and regulator.
+
+    `canonical` are a line's bytes as they are chained; `head` is the end of the chain.
+    """
     found = view.need(CARDS, args.card)
     if not may_read(view.viewer, people_of(found)):
         reject("NOT_FOUND", what=CARDS.name)
-    after = entry_key(args.card, args.cursor)
-    page = view.page(ENTRIES, args.card, after, args.limit)
+    page = view.page(ENTRIES, args.card, numbered(args.card, args.cursor), args.limit)
     last = args.cursor + len(page)
     return {
         "items": [
-            {
-                "number": args.cursor + offset,
-                "kind": line.kind,
-                "seq": line.seq,
-                "initial": line.initial,
-                "amount": line.amount,
-                "money": line.money,
-                "remaining": line.remaining,
-                "time_ms": line.time_ms,
-                "transaction": line.transaction,
-                "booked_by": line.booked_by,
-                "reason": line.reason,
-            }
+            {"number": args.cursor + offset, **_line_view(line)}
             for offset, (_, line) in enumerate(page, 1)
         ],
         "next": last if last < found.entries else None,
+        "head": found.head,
         "as_of": view.block.height,
-    }
-
-
-def merchant(view: View, args: MerchantQuery) -> Details:
-    """A merchant: its state, what it owes its customers, and the custody that covers it."""
-    found = view.need(MERCHANTS, args.merchant)
-    answer: Details = {
-        "merchant": args.merchant,
-        "name": found.name,
-        "owner": found.owner,
-        "custodian": found.custodian,
-        "state": found.state,
-        "asset": found.asset,
-        "classes": list(found.classes),
-        "custody_bps": found.custody_bps,
-        "freezes": [
-            {"scope": one.scope, "reason": one.reason, "at_ms": one.at_ms} for one in found.freezes
-        ],
-    }
-    totals = view.state.get(TOTALS, args.merchant)
-    if totals is None:
-        return answer
-    balances = {
-        name: _balance(view, args.merchant, found.asset, purpose)
-        for name, purpose in (("escrow", ESCROW), ("held", HELD), ("earnings", EARNINGS))
-    }
-    outstanding = totals.paid - totals.earned - totals.refunded
-    covered = balances["escrow"] * FULL_CUSTODY_BPS
-    return {
-        **answer,
-        **balances,
-        "outstanding": outstanding,
-        "custody_ratio_bps": covered // outstanding if outstanding else FULL_CUSTODY_BPS,
-        "cards": totals.cards,
-        "face": totals.face,
-        "paid": totals.paid,
-        "earned": totals.earned,
-        "paid_out": totals.paid_out,
-        "refunded": totals.refunded,
     }
 
 
 def cards(view: View, args: CardsQuery) -> Details:
     """A merchant's cards, oldest first; for the merchant, its bank and the regulator."""
     view.need(MERCHANTS, args.merchant)
-    after = card_number_key(args.merchant, args.cursor)
-    page = view.page(CARDS_OF, args.merchant, after, args.limit)
+    page = view.page(CARDS_OF, args.merchant, numbered(args.merchant, args.cursor), args.limit)
     return {
         "items": [_card_view(ref.card, view.need(CARDS, ref.card)) for _, ref in page],
         "next": args.cursor + len(page) if len(page) == args.limit else None,
@@ -122,27 +83,34 @@ def classes(view: View, args: ClassesQuery) -> Details:
     after = None if args.cursor is None else args.cursor.encode()
     page = view.page(CLASSES, b"", after, args.limit)
     return {
-        "items": [
-            {
-                "name": one.name,
-                "asset": one.asset,
-                "named": one.named,
-                "face_max": one.face_max,
-                "min_validity_ms": one.min_validity_ms,
-            }
-            for _, one in page
-        ],
+        "items": [msgspec.structs.asdict(one) for _, one in page],
         "next": page[-1][1].name if len(page) == args.limit else None,
     }
 
 
 def policy(view: View, _: NoArgs) -> Details:
-    """Whether prepaid calls may travel unsealed on this network."""
-    return {"allow_clear": view.need(POLICY, POLICY_KEY).allow_clear}
+    """The policy in force: periods, custody, breakage, thresholds of alerts."""
+    found = view.need(POLICY, POLICY_KEY)
+    kinds = {one.kind: one.custody_bps for one in found.custody_kinds}
+    return {**msgspec.structs.asdict(found), "custody_kinds": kinds}
 
 
-def _balance(view: View, owner: bytes, asset: str, purpose: str) -> int:
-    return view.need(ACCOUNTS, account_key(owner, asset, purpose)).balance
+def _line_view(line: Entry) -> Details:
+    return {
+        "kind": line.kind,
+        "seq": line.seq,
+        "initial": line.initial,
+        "amount": line.amount,
+        "money": line.money,
+        "remaining": line.remaining,
+        "time_ms": line.time_ms,
+        "transaction": line.transaction,
+        "booked_by": line.booked_by,
+        "reason": line.reason,
+        "slices": [{"lot": one.lot, "amount": one.amount} for one in line.slices],
+        "other": line.other,
+        "canonical": _encode(line),
+    }
 
 
 def _card_view(card_id: bytes, found: Card) -> Details:
@@ -153,9 +121,11 @@ def _card_view(card_id: bytes, found: Card) -> Details:
         "holder": found.holder,
         "class": found.card_class,
         "state": found.state,
+        "due_ms": found.due_ms,
         "seq": found.seq,
         "next_seq": found.seq + 1,
         "entries": found.entries,
+        "next_line": found.entries + 1,
         "initial": found.initial,
         "topped_up": found.topped_up,
         "consumed": found.consumed,
@@ -169,6 +139,7 @@ def _card_view(card_id: bytes, found: Card) -> Details:
         "owed": found.paid - found.earned - found.refunded,
         "lots": [
             {
+                "number": lot.number,
                 "paid": lot.paid,
                 "bonus": lot.bonus,
                 "used": lot.used,
@@ -187,10 +158,12 @@ CARD_SUMS = {
     "owed": ("paid", "-earned", "-refunded"),
 }
 QUERIES = {
-    "card": Query(CardQuery, card, (CARDS, "card"), CARD_SUMS),
+    "card": Query(CardArgs, card, (CARDS, "card"), CARD_SUMS),
     "statement": Query(StatementQuery, statement),
-    "merchant": Query(MerchantQuery, merchant, (MERCHANTS, "merchant")),
     "cards": Query(CardsQuery, cards),
     "classes": Query(ClassesQuery, classes),
     "policy": Query(NoArgs, policy),
+    "merchant": Query(MerchantQuery, oversight.merchant, (MERCHANTS, "merchant")),
+    "merchants": Query(MerchantsQuery, oversight.merchants),
+    "refund_queue": Query(CardsQuery, oversight.refund_queue),
 }

@@ -1,36 +1,52 @@
-"""The acts of supervision: admission, freezes, payout of held money, winding-up.
+"""The acts of supervision: admission, freezes, payout of held money, notice, winding-up.
 
-The regulator acts alone and says why. Long work is paged: whoever calls, calls until done.
+One regulator stops a merchant at once and says why; without a second one the stop lapses in a day,
+and lifting it takes two. Long work is paged: whoever calls, calls until done.
 """
 
 from __future__ import annotations
 
 import msgspec
 
+from contracts.kernel import freezing
 from contracts.kernel.context import Context
-from contracts.kernel.contract import Action, Details
-from contracts.prepaid import rules
-from contracts.prepaid.booking import book_refund, release_held
-from contracts.prepaid.models import (
-    CARDS,
-    CLASSES_MAX,
-    HELD_OF,
-    MERCHANTS,
-    TOTALS,
+from contracts.kernel.contract import Action, Details, Governed
+from contracts.prepaid import guards, lots, money, policy
+from contracts.prepaid.actions import book_refund
+from contracts.prepaid.arguments import (
     Approve,
     FileMerchant,
-    Freeze,
     FreezeMerchant,
-    Merchant,
     MerchantPage,
-    Totals,
-    WindUp,
+    MerchantReason,
+    RatifyFreeze,
+    Unfreeze,
+)
+from contracts.prepaid.custody import check_ratio
+from contracts.prepaid.guards import REPLAYED
+from contracts.prepaid.models import (
+    CLASSES_MAX,
+    FULL_CUSTODY_BPS,
+    Card,
+    Census,
+    Merchant,
+    MerchantRef,
+)
+from contracts.prepaid.tables import (
+    CARDS,
+    CARDS_OF,
+    CENSUS,
+    CENSUS_KEY,
+    HELD_OF,
+    MERCHANTS,
+    REGISTER,
+    REGISTER_PREFIX,
+    TOTALS,
     house_of,
+    numbered,
 )
 
 replace = msgspec.structs.replace
-
-REPLAYED = {"replayed": True}
 
 
 # ---- the merchant's admission
@@ -47,135 +63,134 @@ def file_merchant(ctx: Context, args: FileMerchant) -> Details:
         return dict(REPLAYED)
     if "bank" not in ctx.roles_of(args.custodian):
         ctx.reject("NOT_FOUND", what="a bank with this key")
-    merchant = Merchant(ctx.sender, args.custodian, args.name, "FILED", "", (), 0, (), 0)
+    merchant = Merchant(
+        owner=ctx.sender,
+        custodian=args.custodian,
+        name=args.name,
+        state="FILED",
+        asset="",
+        classes=(),
+        kind="",
+        custody_bps=FULL_CUSTODY_BPS,
+        freezes=(),
+        closes_ms=0,
+        short_since_ms=0,
+        settled=0,
+        estate=0,
+        estate_owed=0,
+    )
     ctx.state.insert(MERCHANTS, args.merchant, merchant)
+    number = ctx.state.need(CENSUS, CENSUS_KEY).merchants + 1
+    ctx.state.put(CENSUS, CENSUS_KEY, Census(number))
+    ref = MerchantRef(args.merchant, merchant.owner, merchant.custodian)
+    ctx.state.insert(REGISTER, numbered(REGISTER_PREFIX, number), ref)
     ctx.emit("MerchantFiled", {"merchant": args.merchant, "name": args.name}, house_of(merchant))
     return {}
 
 
 def approve(ctx: Context, args: Approve) -> Details:
-    """The regulator admits a merchant to a class of cards; all its classes are in one asset."""
+    """The regulator admits a merchant to a class of cards; all its classes are in one asset.
+
+    The first approval settles its custody; to change that takes two regulators (`set_custody`).
+    """
     merchant = ctx.state.need(MERCHANTS, args.merchant)
+    custody = (args.kind or "", args.custody_bps)
+    settled = merchant.state == "FILED" or custody == (merchant.kind, merchant.custody_bps)
     if args.card_class in merchant.classes:
+        if not settled:
+            ctx.reject("IDEM_CONFLICT", what="custody")
         return dict(REPLAYED)
-    card_class = rules.class_of(ctx, args.card_class)
+    card_class = policy.class_of(ctx.state, args.card_class)
     if merchant.state not in ("FILED", "APPROVED"):
         ctx.reject("BAD_STATE", state=merchant.state)
     if merchant.asset not in ("", card_class.asset):
         ctx.reject("BAD_STATE", asset=merchant.asset)
+    if not settled:
+        ctx.reject("BAD_STATE", why="its custody is settled; two change it: set_custody")
+    check_ratio(ctx, args.kind, args.custody_bps)
     if len(merchant.classes) >= CLASSES_MAX:
         ctx.reject("CARD_LIMIT", classes_max=CLASSES_MAX)
-    if merchant.state == "FILED":
-        rules.open_accounts(ctx, args.merchant, merchant, card_class.asset)
-        totals = Totals(merchant.owner, merchant.custodian, card_class.asset, 0, 0, 0, 0, 0, 0)
-        ctx.state.insert(TOTALS, args.merchant, totals)
     approved = replace(
         merchant,
         state="APPROVED",
         asset=card_class.asset,
         classes=(*merchant.classes, card_class.name),
+        kind=args.kind or "",
         custody_bps=args.custody_bps,
     )
     ctx.state.put(MERCHANTS, args.merchant, approved)
+    if merchant.state == "FILED":
+        money.open_accounts(ctx, args.merchant, approved)
+        money.begin_totals(ctx, args.merchant, approved)
     data = {"merchant": args.merchant, "class": card_class.name, "custody_bps": args.custody_bps}
     ctx.emit("MerchantApproved", data, house_of(approved))
     return {}
 
 
-# ---- supervision
+# ---- freezes
 
 
 def freeze(ctx: Context, args: FreezeMerchant) -> Details:
-    """The regulator stops issue, payout, or everything, of one merchant, and says why."""
+    """One regulator stops issue, payout, or everything, of one merchant, at once, and says why."""
     merchant = ctx.state.need(MERCHANTS, args.merchant)
-    for one in merchant.freezes:
-        if one.scope == args.scope:
-            if one.reason != args.reason:
-                ctx.reject("IDEM_CONFLICT", scope=args.scope)
-            return dict(REPLAYED)
-    stop = Freeze(args.scope, args.reason, ctx.time_ms)
-    ctx.state.put(MERCHANTS, args.merchant, replace(merchant, freezes=(*merchant.freezes, stop)))
+    freezes = freezing.freeze(ctx, merchant.freezes, args.scope, args.reason)
+    if freezes == merchant.freezes:
+        return dict(REPLAYED)
+    ctx.state.put(MERCHANTS, args.merchant, replace(merchant, freezes=freezes))
     data = {"merchant": args.merchant, "scope": args.scope, "reason": args.reason}
     ctx.emit("Frozen", data, house_of(merchant))
+    return {"lapses_ms": ctx.time_ms + ctx.scaled(freezing.LAPSE_MS)}
+
+
+def ratify_freeze(ctx: Context, args: RatifyFreeze) -> Details:
+    """A second regulator makes a stop last until two lift it."""
+    merchant = ctx.state.need(MERCHANTS, args.merchant)
+    freezes = freezing.ratify(ctx, merchant.freezes, args.scope)
+    if freezes == merchant.freezes:
+        return dict(REPLAYED)
+    ctx.state.put(MERCHANTS, args.merchant, replace(merchant, freezes=freezes))
+    data = {"merchant": args.merchant, "scope": args.scope}
+    ctx.emit("Ratified", data, house_of(merchant))
     return {}
 
 
-def unfreeze(ctx: Context, args: FreezeMerchant) -> Details:
-    """The regulator ends a freeze and says why; what was held waits for `payout`."""
+def _check_unfreeze(ctx: Context, args: Unfreeze) -> None:
     merchant = ctx.state.need(MERCHANTS, args.merchant)
-    left = tuple([one for one in merchant.freezes if one.scope != args.scope])
-    if len(left) == len(merchant.freezes):
-        ctx.reject("BAD_STATE", scope=args.scope)
+    freezing.check_lift(ctx, merchant.freezes, args.scope)
+
+
+def _unfreeze(ctx: Context, args: Unfreeze) -> Details:
+    """End a stop; what was held waits for `payout`."""
+    merchant = ctx.state.need(MERCHANTS, args.merchant)
+    left = freezing.lift(ctx, merchant.freezes, args.scope)
     ctx.state.put(MERCHANTS, args.merchant, replace(merchant, freezes=left))
     data = {"merchant": args.merchant, "scope": args.scope, "reason": args.reason}
     ctx.emit("Unfrozen", data, house_of(merchant))
     return {}
 
 
+def _house(ctx: Context, args: Unfreeze) -> tuple[str, ...]:
+    return house_of(ctx.state.need(MERCHANTS, args.merchant))
+
+
 def payout(ctx: Context, args: MerchantPage) -> Details:
     """Release held earnings, card by card, once payouts are no longer frozen; call until done."""
-    merchant = _merchant_of_house(ctx, args.merchant)
-    rules.check_not_frozen(merchant, "PAYOUT")
+    merchant = guards.merchant_of_house(ctx, args.merchant)
+    freezing.check_not_frozen(merchant.freezes, "PAYOUT", ctx)
     page = ctx.state.scan(HELD_OF, args.merchant, None, args.limit)
     released = 0
     for _, ref in page:
-        card = ctx.state.need(CARDS, ref.card)
-        released += release_held(ctx, ref.card, card, merchant)
+        released += _release_held(ctx, ref.card, ctx.state.need(CARDS, ref.card), merchant)
     _emit_released(ctx, args.merchant, merchant, released)
     return {"released": released, "done": len(page) < args.limit}
 
 
-def wind_up(ctx: Context, args: WindUp) -> Details:
-    """The regulator ends a merchant: no more visits; every holder is queued for a refund."""
-    merchant = ctx.state.need(MERCHANTS, args.merchant)
-    if merchant.state in ("WINDING_UP", "WOUND_UP"):
-        return dict(REPLAYED)
-    if merchant.state != "APPROVED":
-        ctx.reject("BAD_STATE", state=merchant.state)
-    ctx.state.put(MERCHANTS, args.merchant, replace(merchant, state="WINDING_UP"))
-    data = {"merchant": args.merchant, "reason": args.reason}
-    ctx.emit("WindingUp", data, house_of(merchant))
-    return {}
-
-
-def settle_wind_up(ctx: Context, args: MerchantPage) -> Details:
-    """The next cards of the refund queue: each holder gets paid − earned back.
-
-    What the merchant had earned and was not paid is released with it. Call until done.
-    """
-    merchant = _merchant_of_house(ctx, args.merchant)
-    if merchant.state == "WOUND_UP":
-        return {"refunded": 0, "released": 0, "done": True, **REPLAYED}
-    if merchant.state != "WINDING_UP":
-        ctx.reject("BAD_STATE", state=merchant.state)
-    page = rules.cards_after(ctx, args.merchant, merchant.settled, args.limit)
-    refunded = released = 0
-    for card_id in page:
-        card = ctx.state.need(CARDS, card_id)
-        released += card.held
-        if card.state == "ACTIVE":
-            refunded += book_refund(
-                ctx, card_id, card, merchant, card.lots, "WIND_UP", frozen=False
-            )
-        elif card.held:
-            release_held(ctx, card_id, card, merchant)
-    done = len(page) < args.limit
-    changed = replace(
-        merchant,
-        state="WOUND_UP" if done else "WINDING_UP",
-        settled=merchant.settled + len(page),
-    )
-    ctx.state.put(MERCHANTS, args.merchant, changed)
-    _emit_released(ctx, args.merchant, merchant, released)
-    return {"refunded": refunded, "released": released, "done": done}
-
-
-def _merchant_of_house(ctx: Context, merchant_id: bytes) -> Merchant:
-    """The merchant, for itself, its bank and the regulator: the sender sees what it pages."""
-    merchant = ctx.state.need(MERCHANTS, merchant_id)
-    if ctx.sender not in (merchant.owner, merchant.custodian) and "regulator" not in ctx.roles:
-        ctx.reject("UNAUTHORIZED", why="not the merchant, its bank or the regulator")
-    return merchant
+def _release_held(ctx: Context, card_id: bytes, card: Card, merchant: Merchant) -> int:
+    """Pay the merchant what was held of this card's earnings; how much."""
+    paid_out = money.pay_merchant(ctx, card_id, card, merchant, 0, frozen=False)
+    ctx.state.put(CARDS, card_id, replace(card, paid_out=card.paid_out + paid_out))
+    money.add_totals(ctx, card.merchant, paid_out=paid_out)
+    return paid_out
 
 
 def _emit_released(ctx: Context, merchant_id: bytes, merchant: Merchant, amount: int) -> None:
@@ -183,12 +198,102 @@ def _emit_released(ctx: Context, merchant_id: bytes, merchant: Merchant, amount:
         ctx.emit("Released", {"merchant": merchant_id, "amount": amount}, house_of(merchant))
 
 
+# ---- the end
+
+
+def give_notice(ctx: Context, args: MerchantReason) -> Details:
+    """The merchant says that it will close: no more cards from now on, visits go on.
+
+    When the notice has run, anyone of its house may wind it up.
+    """
+    merchant = guards.own_merchant(ctx, args.merchant)
+    if merchant.state == "CLOSING":
+        return {"closes_ms": merchant.closes_ms, **REPLAYED}
+    if merchant.state != "APPROVED":
+        ctx.reject("BAD_STATE", state=merchant.state)
+    closes_ms = ctx.time_ms + ctx.scaled(policy.policy_of(ctx.state).notice_ms)
+    ctx.state.put(MERCHANTS, args.merchant, replace(merchant, state="CLOSING", closes_ms=closes_ms))
+    data = {"merchant": args.merchant, "reason": args.reason, "closes_ms": closes_ms}
+    ctx.emit("NoticeGiven", data, house_of(merchant))
+    return {"closes_ms": closes_ms}
+
+
+def wind_up(ctx: Context, args: MerchantReason) -> Details:
+    """End a merchant: no more visits; every holder is queued for a refund, in order of card number.
+
+    The regulator may at any time, its house after notice. What the merchant had drawn in advance is
+    called back as far as its account reaches; if that is not all, every holder gets the same part.
+    """
+    merchant = guards.merchant_of_house(ctx, args.merchant)
+    if "regulator" not in ctx.roles and not merchant.closes_ms:
+        ctx.reject("UNAUTHORIZED", why="without notice only the regulator")
+    if merchant.state in ("WINDING_UP", "WOUND_UP"):
+        return dict(REPLAYED)
+    guards.check_not_winding_up(ctx, merchant)
+    if "regulator" not in ctx.roles and ctx.time_ms < merchant.closes_ms:
+        ctx.reject("BAD_STATE", why="its notice has not run out", until_ms=merchant.closes_ms)
+    advanced = ctx.state.need(TOTALS, args.merchant).advanced
+    money.recall(ctx, args.merchant, merchant, advanced)
+    totals = ctx.state.need(TOTALS, args.merchant)
+    figures = {"estate": totals.escrow, "owed": totals.outstanding}
+    winding = replace(
+        merchant, state="WINDING_UP", estate=totals.escrow, estate_owed=totals.outstanding
+    )
+    ctx.state.put(MERCHANTS, args.merchant, winding)
+    data = {"merchant": args.merchant, "reason": args.reason, **figures}
+    ctx.emit("WindingUp", data, house_of(merchant))
+    return {**figures, "cards": totals.cards}
+
+
+def wind_up_refund(merchant: Merchant, card: Card) -> int:
+    """What a card gets in a winding-up: paid − earned, or its part of an estate that is too small.
+
+    Rounded down; the few units that rounding leaves rest in escrow.
+    """
+    owed = lots.owed_of(card.lots)
+    if merchant.estate == merchant.estate_owed:
+        return owed
+    return owed * merchant.estate // merchant.estate_owed
+
+
+def settle_wind_up(ctx: Context, args: MerchantPage) -> Details:
+    """The next cards of the refund queue: each holder gets back what the winding-up has for it.
+
+    What the merchant had earned and was not paid is released with it. Call until done.
+    """
+    merchant = guards.merchant_of_house(ctx, args.merchant)
+    if merchant.state == "WOUND_UP":
+        return {"refunded": 0, "released": 0, "done": True, **REPLAYED}
+    if merchant.state != "WINDING_UP":
+        ctx.reject("BAD_STATE", state=merchant.state)
+    after = numbered(args.merchant, merchant.settled)
+    page = [ref.card for _, ref in ctx.state.scan(CARDS_OF, args.merchant, after, args.limit)]
+    refunded = released = 0
+    for card_id in page:
+        card = ctx.state.need(CARDS, card_id)
+        released += card.held
+        if card.lots:
+            amount = wind_up_refund(merchant, card)
+            book_refund(ctx, card_id, card, merchant, card.lots, "WIND_UP", amount)
+            refunded += amount
+        elif card.held:
+            _release_held(ctx, card_id, card, merchant)
+    done = len(page) < args.limit
+    state = "WOUND_UP" if done else "WINDING_UP"
+    settled = replace(merchant, state=state, settled=merchant.settled + len(page))
+    ctx.state.put(MERCHANTS, args.merchant, settled)
+    _emit_released(ctx, args.merchant, merchant, released)
+    return {"refunded": refunded, "released": released, "done": done}
+
+
+UNFREEZE = Governed(Unfreeze, _check_unfreeze, _unfreeze, ("regulator",), ("regulator",), _house)
 SUPERVISION = {
     "file_merchant": Action(FileMerchant, file_merchant, ("merchant",)),
     "approve": Action(Approve, approve, ("regulator",)),
     "freeze": Action(FreezeMerchant, freeze, ("regulator",)),
-    "unfreeze": Action(FreezeMerchant, unfreeze, ("regulator",)),
+    "ratify_freeze": Action(RatifyFreeze, ratify_freeze, ("regulator",)),
     "payout": Action(MerchantPage, payout),
-    "wind_up": Action(WindUp, wind_up, ("regulator",)),
+    "give_notice": Action(MerchantReason, give_notice, ("merchant",)),
+    "wind_up": Action(MerchantReason, wind_up),
     "settle_wind_up": Action(MerchantPage, settle_wind_up),
 }

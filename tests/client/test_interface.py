@@ -19,7 +19,7 @@ from client.interface import (
 )
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import interface
-from contracts.prepaid.models import OpenCard
+from contracts.prepaid.arguments import OpenCard
 from node.protocol.encoding import encode
 from node.protocol.errors import Refused
 from tests.http.support import CARD, HOLDER, SHOP, World

@@ -68,7 +68,7 @@ def test_a_missing_field_is_named(field: str) -> None:
         (
             "approve",
             "prepaid",
-            {"merchant": id_of("m"), "class": "named", "custody_bps": 4_000},
+            {"merchant": id_of("m"), "class": "named", "custody_bps": 10_001},
             "custody_bps",
         ),
         ("payout", "prepaid", {"merchant": id_of("m"), "limit": 101}, "limit"),

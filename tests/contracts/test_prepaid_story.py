@@ -136,8 +136,9 @@ def test_a_merchant_at_fault_pays_pro_rata() -> None:
 
 def test_a_merchant_refunds_with_the_holders_ticket() -> None:
     world = gym(visits=1)
-    args = world.ticket("ann", "refund", card=CARD, reason="ORDINARY")
+    args = world.ticket("ann", "refund", card=CARD, reason="ORDINARY", line=3, amt=290_000)
     assert world.send("merchant", ("refund", args)).details == {"refunded": 290_000}
+    assert world.send("merchant", ("refund", args)).details["replayed"]
 
 
 def test_held_money_is_paid_when_the_freeze_ends() -> None:
@@ -146,7 +147,7 @@ def test_held_money_is_paid_when_the_freeze_ends() -> None:
     assert world.open_card("other", "bob", 1_000) == "OK"
     assert world.consume("ann", "card", 10_000, 13) == "OK"
     assert world.consume("bob", "other", 400, 1) == "OK"
-    assert world.do("regulator", "unfreeze", merchant=GYM, scope="PAYOUT", reason="filed") == "OK"
+    assert world.by_two("unfreeze", merchant=GYM, scope="PAYOUT") == "OK"
     assert world.do("merchant", "payout", merchant=GYM, limit=1) == "OK"
     first = world.last.details["released"]
     assert not world.last.details["done"]
@@ -160,10 +161,10 @@ def test_the_next_visit_pays_what_was_held() -> None:
     world = gym()
     freeze(world, "ALL")
     assert world.consume("ann", "card", 10_000, 13) == "FROZEN"
-    assert world.do("regulator", "unfreeze", merchant=GYM, scope="ALL", reason="filed") == "OK"
+    assert world.by_two("unfreeze", merchant=GYM, scope="ALL") == "OK"
     freeze(world, "PAYOUT")
     assert world.consume("ann", "card", 10_000, 13) == "OK"
-    assert world.do("regulator", "unfreeze", merchant=GYM, scope="PAYOUT", reason="filed") == "OK"
+    assert world.by_two("unfreeze", merchant=GYM, scope="PAYOUT") == "OK"
     assert world.consume("ann", "card", 10_000, 14) == "OK"
     assert card(world)["paid_out"] == card(world)["earned"] == 105_000
     assert world.violations() == []
@@ -292,13 +293,15 @@ def test_statements_and_card_lists_are_paged() -> None:
 def test_classes_and_policy_are_public() -> None:
     world = World(allow_clear=False)
     names = [one["name"] for one in world.ask(None, "classes")["items"]]
-    assert names == ["named", "open", "plain", "usd"]
-    page = world.ask(None, "classes", limit=2)
+    assert names == ["gift", "named", "open", "plain", "usd"]
+    page = world.ask(None, "classes", limit=3)
     assert [one["name"] for one in world.ask(None, "classes", cursor=page["next"])["items"]] == [
         "plain",
         "usd",
     ]
-    assert world.ask(None, "policy") == {"allow_clear": False}
+    policy = world.ask(None, "policy")
+    assert policy["allow_clear"] is False
+    assert policy["custody_kinds"] == {"brand": 4_000, "group": 3_000, "scale": 2_000}
 
 
 @pytest.mark.parametrize(

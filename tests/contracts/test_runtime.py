@@ -17,7 +17,7 @@ from contracts.kernel.registry import GenesisParameters
 from contracts.kernel.runtime import TRANSACTION_WRITES_MAX
 from contracts.kernel.state import Overlay
 from contracts.kernel.types import Args, InvariantViolation
-from contracts.prepaid.models import CARDS
+from contracts.prepaid.tables import CARDS
 from tests.contracts.world import TICKETS, Memory, Prepared, World, id_of, key_of
 
 

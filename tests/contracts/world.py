@@ -26,6 +26,13 @@ FAR_MS = START_MS + 1_000 * DAY_MS
 CLASSES = [
     {"name": "named", "asset": "CNY", "named": True, "face_max": 500_000},
     {"name": "plain", "asset": "CNY", "named": False, "face_max": 100_000},
+    {
+        "name": "gift",
+        "asset": "CNY",
+        "named": False,
+        "face_max": 100_000,
+        "min_validity_ms": 1_096 * DAY_MS,
+    },
     {"name": "open", "asset": "CNY", "named": True},
     {"name": "usd", "asset": "USD", "named": True},
 ]
@@ -99,6 +106,7 @@ class World:
         validators: int = 4,
         more_than: int = 2,
         contracts: Mapping[str, Contract] = CONTRACTS,
+        policy: dict[str, Any] | None = None,
     ) -> None:
         self.contracts = contracts
         staff = ("bank", "regulator", "merchant", "bookkeeper", "administrator", "operator")
@@ -108,7 +116,12 @@ class World:
         self.time_scale = time_scale
         self.memory = Memory()
         self.last = Result("OK", {}, (), ())
-        parameters = {"allow_clear": allow_clear, "classes": classes or CLASSES}
+        self.proposals = 0
+        parameters = {
+            "allow_clear": allow_clear,
+            "classes": classes or CLASSES,
+            "policy": policy or {},
+        }
         self.memory.apply(
             registry.genesis_writes(
                 self.contracts,
@@ -179,6 +192,15 @@ class World:
             args["class"] = args.pop("class_")
         return self.send(sender, (action, args), contract=contract).code
 
+    def by_two(self, action: str, **args: Any) -> str:
+        """A governed change that one regulator proposes and the other approves."""
+        self.proposals += 1
+        proposal = id_of(f"proposal {self.proposals}")
+        code = self.do("regulator", action, proposal=proposal, reason="as decided", **args)
+        if code != "OK":
+            return code
+        return self.do("second regulator", "approve", contract="kernel", proposal=proposal)
+
     def ticket(self, signer: str, action: str, **terms: Any) -> dict[str, Any]:
         """The arguments of a call with `signer`'s consent."""
         if "class_" in terms:
@@ -199,15 +221,16 @@ class World:
         audits = registry.audit(self.contracts, self.memory)
         return [text for audit in audits.values() for text in audit.violations]
 
-    def open_shop(self, class_: str = "named", merchant: str = "gym") -> bytes:
-        """A filed and approved merchant; its id."""
+    def open_shop(self, class_: str = "named", merchant: str = "gym", **custody: Any) -> bytes:
+        """A filed and approved merchant; its id. `custody` is a kind and its ratio."""
         shop = id_of(merchant)
         owner = "merchant" if merchant == "gym" else "other merchant"
         filed = self.do(
             owner, "file_merchant", merchant=shop, name=merchant, custodian=key_of("bank")
         )
         assert filed == "OK", self.last
-        assert self.do("regulator", "approve", merchant=shop, class_=class_) == "OK", self.last
+        approved = self.do("regulator", "approve", merchant=shop, class_=class_, **custody)
+        assert approved == "OK", self.last
         return shop
 
     def opening(
@@ -236,6 +259,12 @@ class World:
         return self.send(
             "bank", ("open_card", self.opening(card, holder, paid, bonus, **more))
         ).code
+
+    def top_up(self, card: str, holder: str, paid: int, bonus: int = 0, order: str = "") -> str:
+        """The bank adds a lot with the holder's consent; the receipt's code."""
+        terms = {"card": id_of(card), "order": id_of(order or f"order {self.height}")}
+        args = self.ticket(holder, "top_up", **terms, paid=paid, bonus=bonus)
+        return self.send("bank", ("top_up", args)).code
 
     def consume(self, sender: str, card: str, amt: int, seq: int) -> str:
         """A visit without a ticket; the receipt's code."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from contracts.kernel.ledger import account_key
-from contracts.prepaid.rules import ESCROW
+from contracts.prepaid.money import ESCROW
 from node.protocol.block import BlockHeader
 from node.protocol.encoding import Codec
 from node.protocol.genesis import interface_hash

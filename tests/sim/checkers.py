@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import audit, next_validators, validators_at
-from contracts.prepaid.models import CARDS
+from contracts.prepaid.tables import CARDS
 from node import outputs as io
 from node.consensus.votes import check_evidence
 from node.protocol.block import Receipt, receipt_hash, vote_digest

@@ -14,7 +14,7 @@ from typing import Any
 import coincurve
 from coincurve._libsecp256k1 import ffi, lib
 
-from contracts.prepaid.models import OpenCard, TopUp
+from contracts.prepaid.arguments import OpenCard, TopUp
 from node.protocol.block import Receipt
 from node.protocol.genesis import Genesis
 from node.protocol.keys import CURVE_ORDER, PrivateKey
@@ -215,12 +215,21 @@ class Story:
         reason = self._chance.choice(("COOLING_OFF", "ORDINARY"))
         return self._make(card.holder, ("prepaid", "refund", {"card": card.id, "reason": reason}))
 
-    def _freeze(self) -> Made:
-        """A stop, or the end of one; what is refused meanwhile is refused everywhere."""
-        action = "unfreeze" if self._frozen else "freeze"
+    def _freeze(self) -> list[Made]:
+        """A stop by two regulators, or the end of one; what is refused is refused everywhere."""
         self._frozen = not self._frozen
-        args = {"merchant": self._merchants[0].id, "scope": "PAYOUT", "reason": "inspection"}
-        return self._make("regulator", ("prepaid", action, args))
+        args = {"merchant": self._merchants[0].id, "scope": "PAYOUT"}
+        stated = {**args, "reason": "inspection"}
+        if self._frozen:
+            return [
+                self._make("regulator", ("prepaid", "freeze", stated)),
+                self._make("inspector", ("prepaid", "ratify_freeze", args)),
+            ]
+        proposal = {"proposal": self._chance.randbytes(16)}
+        return [
+            self._make("regulator", ("prepaid", "unfreeze", {**stated, **proposal})),
+            self._make("inspector", ("kernel", "approve", proposal)),
+        ]
 
     def _short_lived(self) -> Made:
         return self._make("bank", self._enrolment(), lifetime_ms=self._chance.randint(200, 2_500))

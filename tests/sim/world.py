@@ -29,6 +29,7 @@ TREE_DEPTH = 2
 HOLDERS = 6
 IDENTITIES = {
     "regulator": ("regulator",),
+    "inspector": ("regulator",),
     "bank": ("bank",),
     "operator": ("operator",),
     "chair": ("administrator",),
