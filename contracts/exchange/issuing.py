@@ -32,26 +32,29 @@ from contracts.exchange.wallets import (
 )
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
-from contracts.kernel.identity import IDENTITIES
+from contracts.kernel.identity import IDENTITIES, identity_of
 from contracts.kernel.ledger import ACCOUNTS, Leg
 
 
 def issue(ctx: Context, args: Issue) -> Details:
     """The issuer makes units for a person: a new lot."""
     platform = _platform_of_issuer(ctx, args.asset)
-    supply = Supply("ISSUE", args.asset, ctx.sender, args.user, "", args.amt)
+    person = identity_of(ctx.state, args.user)
+    user = args.user if person is None else person.public_key
+    supply = Supply("ISSUE", args.asset, ctx.sender, user, "", args.amt)
     if _is_known(ctx, args.supply, supply):
         return dict(REPLAYED)
-    ctx.state.need(IDENTITIES, args.user)
+    if person is None:
+        ctx.reject("NOT_FOUND", what=IDENTITIES.name)
     check_not_frozen(ctx, platform, ISSUE)
-    wallet = open_wallet(ctx, args.user, platform)
-    check_room(ctx, args.user, platform, args.amt)
+    wallet = open_wallet(ctx, user, platform)
+    check_room(ctx, user, platform, args.amt)
     ctx.state.insert(SUPPLIES, args.supply, supply)
     ctx.ledger.transfer(Leg(pool_account(args.asset, args.asset, ISSUED), wallet, args.amt))
     add_to_book(ctx, args.asset, issued=args.amt)
-    give(ctx, args.user, platform, args.amt)
-    data = {"supply": args.supply, "asset": args.asset, "user": args.user, "amt": args.amt}
-    ctx.emit("Issued", data, wallet_readers(args.user, platform.owner))
+    give(ctx, user, platform, args.amt)
+    data = {"supply": args.supply, "asset": args.asset, "user": user, "amt": args.amt}
+    ctx.emit("Issued", data, wallet_readers(user, platform.owner))
     return {}
 
 

@@ -238,7 +238,10 @@ class Order(Record, frozen=True):
 
 
 class Request(Record, frozen=True):
-    """What a person sent, word for word, and the parts that are for the peripheral."""
+    """What a person sent, word for word, and the parts that are for the peripheral.
+
+    `reader` is the key to seal the product to; empty for the one that the person signs with.
+    """
 
     user: bytes
     peripheral: bytes

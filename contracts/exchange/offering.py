@@ -46,7 +46,7 @@ from contracts.kernel import freezing
 from contracts.kernel.access import PUBLIC
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details, Governed
-from contracts.kernel.identity import IDENTITIES
+from contracts.kernel.identity import identity_of
 from contracts.kernel.ledger import ASSETS
 from contracts.kernel.proposals import proposer_of
 
@@ -62,9 +62,7 @@ EVERYBODY = (PUBLIC,)
 
 def check_platform(ctx: Context, args: RegisterPlatform) -> None:
     """A registered key in the role; what names and counts an asset never changes."""
-    identity = ctx.state.need(IDENTITIES, args.platform)
-    if not any(role in PLATFORM_ROLES for role in identity.roles):
-        ctx.reject("NOT_FOUND", what="a platform or issuer with this key")
+    owner = _owner(ctx, args)
     asset = ctx.state.get(ASSETS, args.asset.encode())
     if asset is not None and asset.scale != args.scale:
         ctx.reject("IDEM_CONFLICT", what="scale", scale=asset.scale)
@@ -76,16 +74,17 @@ def check_platform(ctx: Context, args: RegisterPlatform) -> None:
             ctx.reject("BAD_STATE", why="the general asset comes first", asset=general)
         if count >= PLATFORMS_MAX:
             ctx.reject("OVERFLOW", what="platforms", platforms_max=PLATFORMS_MAX)
-    elif (known.owner, known.settle_per) != (args.platform, args.settle_per):
+    elif (known.owner, known.settle_per) != (owner, args.settle_per):
         ctx.reject("IDEM_CONFLICT", what=PLATFORMS.name)
 
 
 def register_platform(ctx: Context, args: RegisterPlatform) -> Details:
     """An asset with its platform, its limits and what the general issuer owes for its units."""
     known = ctx.state.get(PLATFORMS, args.asset.encode())
+    owner = _owner(ctx, args)
     platform = Platform(
         asset=args.asset,
-        owner=args.platform,
+        owner=owner,
         min_lot=args.min_lot,
         step=args.step,
         daily_cap=args.daily_cap,
@@ -99,21 +98,30 @@ def register_platform(ctx: Context, args: RegisterPlatform) -> Details:
         freezes=() if known is None else known.freezes,
     )
     if known is None:
-        policy = trade.policy_of(ctx)
-        ctx.ledger.declare(args.asset, args.scale)
-        trade.open_pool(ctx, args.asset, args.platform, policy.general)
-        ctx.ledger.open(
-            book_key(args.asset), args.asset, ISSUED, (args.platform,), may_go_negative=True
-        )
-        ctx.ledger.open(
-            args.platform, policy.currency, SETTLEMENT, (args.platform,), may_go_negative=True
-        )
-        book = Book(args.platform, 0, 0, 0, 0, ())
-        ctx.state.insert(BOOKS, book_key(args.asset), book)
+        _open_accounts(ctx, args, owner)
     ctx.state.put(PLATFORMS, args.asset.encode(), platform)
-    data = {"asset": args.asset, "platform": args.platform, "version": platform.version}
+    data = {"asset": args.asset, "platform": owner, "version": platform.version}
     ctx.emit("PlatformRegistered", data, EVERYBODY)
     return {"version": platform.version}
+
+
+def _owner(ctx: Context, args: RegisterPlatform) -> bytes:
+    """The identity of the platform; rejects with `NOT_FOUND`."""
+    identity = identity_of(ctx.state, args.platform)
+    if identity is None or not any(role in PLATFORM_ROLES for role in identity.roles):
+        ctx.reject("NOT_FOUND", what="a platform or issuer with this key")
+    return identity.public_key
+
+
+def _open_accounts(ctx: Context, args: RegisterPlatform, owner: bytes) -> None:
+    """A new asset with its sums; issuing and settling are the two ends that may go negative."""
+    policy = trade.policy_of(ctx)
+    ctx.ledger.declare(args.asset, args.scale)
+    trade.open_pool(ctx, args.asset, owner, policy.general)
+    issued = (book_key(args.asset), args.asset, ISSUED)
+    ctx.ledger.open(*issued, (owner,), may_go_negative=True)
+    ctx.ledger.open(owner, policy.currency, SETTLEMENT, (owner,), may_go_negative=True)
+    ctx.state.insert(BOOKS, book_key(args.asset), Book(owner, 0, 0, 0, 0, ()))
 
 
 # ---- rates

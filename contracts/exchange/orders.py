@@ -88,8 +88,7 @@ def submit_request(ctx: Context, args: SubmitRequest) -> Details:
         deadline_ms=0,
         why="",
     )
-    reader = wanted.reader or ctx.sender
-    request = Request(ctx.sender, peripheral, args.raw, reader, wanted.details, ctx.time_ms)
+    request = Request(ctx.sender, peripheral, args.raw, wanted.reader, wanted.details, ctx.time_ms)
     ctx.state.insert(REQUESTS, args.order, request)
     ctx.state.insert(ORDERS, args.order, order)
     trade.list_for(ctx, args.order, order, (ctx.sender,))

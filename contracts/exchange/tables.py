@@ -66,7 +66,7 @@ def _supply_readers(supply: Supply) -> tuple[str, ...]:
     return (*[key.hex() for key in keys if key], *OVERSIGHT)
 
 
-# ---- tables. The keys of private ones start with 16 bytes that are an id or a hash.
+# ---- tables. The keys of private ones start with 16 bytes, an id or a hash that can be guessed.
 
 POLICY = Table("exchange/policy", Policy, "the word `policy`")
 PLATFORMS = Table("exchange/platforms", Platform, "the asset's code in UTF-8")
@@ -79,18 +79,21 @@ LOTS = Table(
     Lot,
     "the key of the balance's account, then the expiry in 8 bytes",
     lambda lot: wallet_readers(lot.user, lot.platform),
+    guessable=True,
 )
 DAY_USES = Table(
     "exchange/day_uses",
     DayUse,
     "the key of the balance's account",
     lambda use: wallet_readers(use.user, use.platform),
+    guessable=True,
 )
 EXPIRIES = Table(
     "exchange/expiries",
     LotRef,
     "a constant, the expiry in 8 bytes, the lot's number in 8 bytes",
     lambda _: OVERSIGHT,
+    guessable=True,
 )
 ORDERS = Table("exchange/orders", Order, "the order's id, 16 bytes", parties_of)
 REQUESTS = Table("exchange/requests", Request, "the order's id, 16 bytes", delivery_readers)
@@ -106,21 +109,36 @@ ORDERS_OF = Table(
     OrderRef,
     "a hash of the party's key, then the order's number in 8 bytes",
     lambda ref: (ref.party.hex(), *OVERSIGHT),
+    guessable=True,
 )
 DEADLINES = Table(
     "exchange/deadlines",
     OrderRef,
     "a constant, the deadline in 8 bytes, the order's number in 8 bytes",
     lambda _: OVERSIGHT,
+    guessable=True,
 )
 SUPPLIES = Table("exchange/supplies", Supply, "the supply's id, 16 bytes", _supply_readers)
-BOOKS = Table("exchange/books", Book, "a hash of the asset, 16 bytes", house_of)
-BOOKINGS = Table("exchange/bookings", Booking, "a hash of asset and reference, 16 bytes", house_of)
+BOOKS = Table(
+    "exchange/books",
+    Book,
+    "a hash of the asset, 16 bytes",
+    house_of,
+    guessable=True,
+)
+BOOKINGS = Table(
+    "exchange/bookings",
+    Booking,
+    "a hash of asset and reference, 16 bytes",
+    house_of,
+    guessable=True,
+)
 BOOKINGS_OF = Table(
     "exchange/bookings_of",
     BookingRef,
     "a hash of the asset, then the booking's number in 8 bytes",
     house_of,
+    guessable=True,
 )
 STATEMENTS = Table("exchange/statements", Statement, "the statement's id, 16 bytes", house_of)
 SETTLEMENTS = Table(
@@ -128,8 +146,15 @@ SETTLEMENTS = Table(
     Settlement,
     "a hash of the asset, then the period's number in 8 bytes",
     lambda one: (one.debtor.hex(), one.creditor.hex(), *OVERSIGHT),
+    guessable=True,
 )
-SERIALS = Table("exchange/serials", Serial, "a constant", lambda _: OVERSIGHT)
+SERIALS = Table(
+    "exchange/serials",
+    Serial,
+    "a constant",
+    lambda _: OVERSIGHT,
+    guessable=True,
+)
 TABLES = (
     POLICY,
     PLATFORMS,

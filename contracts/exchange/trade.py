@@ -56,6 +56,7 @@ from contracts.exchange.wallets import (
     pool_account,
 )
 from contracts.kernel.context import Context
+from contracts.kernel.identity import signing_key
 from contracts.kernel.ledger import Leg, account_key
 from contracts.kernel.types import TIME_MS_MAX
 
@@ -233,13 +234,14 @@ def _accrue(ctx: Context, order: Order) -> None:
 def _hand_over(ctx: Context, order_id: bytes, order: Order, terms: Terms) -> None:
     """Tell the peripheral for whom, what, and what is in escrow for it."""
     request = ctx.state.need(REQUESTS, order_id)
+    reader = request.reader or signing_key(ctx.state, order.user) or order.user
     data = {
         "order": order_id,
         "product": order.product,
         "quantity": order.quantity,
         "asset": order.target,
         "amt": terms.need,
-        "reader": request.reader,
+        "reader": reader,
         "details": request.details,
         "deadline_ms": order.deadline_ms,
     }

@@ -13,13 +13,14 @@ from contracts.kernel.registry import Rejected
 from tests.contracts.world import DAY_MS, World, id_of, key_of
 
 PEOPLE = {
-    "issuer": ["issuer"],
+    "issuer": ["issuer", "platform"],
     "airline": ["platform"],
     "shop": ["platform"],
     "desk": ["peripheral"],
     "machine": ["peripheral"],
     "ann": ["holder"],
     "ben": ["holder"],
+    "all": ["issuer", "peripheral", "platform"],
 }
 YEAR_MS = 365 * DAY_MS
 MAX = (1 << 63) - 1
@@ -28,13 +29,16 @@ MAX = (1 << 63) - 1
 class ExchangeWorld(World):
     """The world of the exchange; `code` is the last receipt's, `details` its details."""
 
-    def __init__(self, offers: bool = True, points: int = 50_000, **parameters: Any) -> None:
-        super().__init__(**parameters)
+    def __init__(
+        self, general: bool = True, offers: bool = True, points: int = 50_000, **more: Any
+    ) -> None:
+        super().__init__(**more)
         self._ids = 0
         for name, roles in PEOPLE.items():
             args = {"public_key": key_of(name), "roles": roles}
             assert self.do("administrator", "enrol", contract="kernel", **args) == "OK"
-        self.register("GP", "issuer", lot_ttl_ms=2 * YEAR_MS)
+        if general:
+            self.register("GP", "issuer", lot_ttl_ms=2 * YEAR_MS)
         if offers:
             self._open_shop()
         if points:
@@ -152,6 +156,14 @@ class ExchangeWorld(World):
 
     # ---- looking
 
+    def records(self) -> dict[tuple[str, bytes], bytes]:
+        """The whole state, but for what each block leaves."""
+        return {
+            place: raw
+            for place, raw in self.memory.records.items()
+            if place[0] != "kernel/state_roots"
+        }
+
     def view(self, viewer: str | None, query: str, **args: Any) -> Any:
         """A query of the exchange."""
         return self.ask(viewer, query, contract="exchange", **args)
@@ -166,6 +178,10 @@ class ExchangeWorld(World):
             if item["asset"] == asset:
                 return item[what]
         return 0
+
+    def balance_of(self, account: bytes) -> int:
+        """A posted balance, whoever's."""
+        return int(self.ask("regulator", "account", contract="kernel", account=account)["balance"])
 
     def book(self, asset: str) -> Any:
         """An asset's books."""
