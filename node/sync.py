@@ -80,10 +80,9 @@ class Sync:
 
     def on_head(self, peer: bytes, message: Head, now_ms: int) -> list[io.Output]:
         """A peer tells what it has."""
-        self._blocks.on_blocks_from(peer, message.blocks_from)
+        self._blocks.note(peer, message.height, message.blocks_from)
         offered = self._state.on_offer(peer, message.snapshots, now_ms)
-        hinted = self._blocks.on_head_hint(peer, message.height, now_ms)
-        return self._follow([*self._aim(now_ms), *offered, *hinted], now_ms)
+        return self._follow([*offered, *self._aim(now_ms)], now_ms)
 
     def on_hint(self, peer: bytes, height: int, now_ms: int) -> list[io.Output]:
         """Consensus believes that a peer has a final block of this height."""
@@ -131,7 +130,7 @@ class Sync:
     def _aim(self, now_ms: int) -> list[state_sync.Action | catch_up.Action]:
         """Decide between blocks and a snapshot."""
         if self._snapshots is None:
-            return []
+            return list(self._blocks.hold(False, now_ms))
         if self._assembly is not None and self._assembly.manifest.height <= self.head:
             self._assembly = None
             self._state.drop()

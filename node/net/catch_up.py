@@ -121,9 +121,10 @@ class CatchUp:
         self._held = held
         return self._ask(now_ms)
 
-    def on_blocks_from(self, peer: bytes, height: int) -> None:
-        """A connected peer says that it has no blocks below `height`."""
-        self._sources.setdefault(peer, _Source()).blocks_from = height
+    def note(self, peer: bytes, height: int, blocks_from: int) -> None:
+        """A connected peer claims to have these blocks; `hold` then says whether to ask for any."""
+        source = self._sources.setdefault(peer, _Source())
+        source.claims, source.blocks_from = height, blocks_from
 
     def on_head_hint(
         self, peer: bytes, height: int, now_ms: int, urgent: bool = False

@@ -26,10 +26,13 @@ from node.protocol.messages import (
 )
 
 PART_TIMEOUT_MS = 10_000
-# A target that nobody delivers is held on to for so long.
+# While no file was accepted for so long, blocks are asked for besides.
 PATIENCE_MS = 60_000
+# After a restart peers come back one by one: so long nothing else is begun than what was begun.
+GRACE_MS = 5_000
 # Between two ticks, a second apart; peers serve twice as much.
 PACE_BYTES = 8 << 20
+NEVER = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +58,13 @@ Action = AskPart | Judge | Punish
 
 @dataclass(slots=True)
 class _Offerer(Source):
-    """A peer, and the heights of the snapshots that it says it has."""
+    """A peer, and the heights of the snapshots that it says it has.
+
+    One that left while it rested is remembered until then: coming back makes it no better.
+    """
 
     heights: tuple[int, ...] = ()
+    connected: bool = True
 
 
 @dataclass(slots=True)
@@ -91,18 +98,23 @@ class StateSync:
         self._fetch: _Fetch | None = None
         self._last_peer = b""
         self._taken = 0
-        self._progress_at = 0
+        self._progress_at = NEVER
+        self._target_seen_at = NEVER
 
     def holds(self, now_ms: int) -> bool:
         """Whether a snapshot is on its way, so that blocks need not be asked for."""
-        if self.complete or self._fetch is not None or self._choose(now_ms) is not None:
+        if self.complete:
             return True
+        asks = self._fetch is not None or self._choose(now_ms) is not None
         offered = any(self.target in source.heights for source in self._sources.values())
-        return bool(self.target) and offered and now_ms < self._progress_at + PATIENCE_MS
+        is_stuck = self._progress_at != NEVER and now_ms >= self._progress_at + PATIENCE_MS
+        return (asks or offered) and not is_stuck
 
     def aim(self, least: int, most: int, now_ms: int) -> list[Action]:
         """Snapshots of these heights are worth having; with `least` above `most` none is."""
         self._least, self._most = least, most
+        if not self.target and self._choose(now_ms) is None:
+            self._progress_at = NEVER
         return self._ask(now_ms)
 
     def drop(self) -> None:
@@ -111,7 +123,8 @@ class StateSync:
 
     def on_offer(self, peer: bytes, heights: Sequence[int], now_ms: int) -> list[Action]:
         """A connected peer says of which heights it has snapshots."""
-        self._sources.setdefault(peer, _Offerer()).heights = tuple(heights)
+        source = self._sources.setdefault(peer, _Offerer())
+        source.heights, source.connected = tuple(heights), True
         return self._ask(now_ms)
 
     def on_part(self, peer: bytes, part: SnapshotPart, now_ms: int) -> list[Action]:
@@ -168,12 +181,17 @@ class StateSync:
 
     def on_disconnected(self, peer: bytes, now_ms: int) -> list[Action]:
         """The peer is gone, and its offers with it."""
-        self._sources.pop(peer, None)
+        source = self._sources.get(peer)
+        if source is not None:
+            source.heights, source.connected = (), False
         return self._abandon(now_ms) if self._is_asked(peer) else []
 
     def tick(self, now_ms: int) -> list[Action]:
         """A second has passed."""
         self._taken = 0
+        for peer, source in list(self._sources.items()):
+            if not source.connected and source.rests_until <= now_ms:
+                del self._sources[peer]
         fetch = self._fetch
         if fetch is None or fetch.judged:
             return self._ask(now_ms)
@@ -192,6 +210,9 @@ class StateSync:
         return self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> list[Action]:
+        able = [source for source in self._sources.values() if source.rests_until <= now_ms]
+        if self._target_seen_at == NEVER or any(self.target in source.heights for source in able):
+            self._target_seen_at = now_ms
         idle = self._fetch is None and not self.complete and self._taken < PACE_BYTES
         chosen = self._choose(now_ms) if idle else None
         if chosen is None:
@@ -200,6 +221,8 @@ class StateSync:
         # The target is given up only for another one whose manifest was accepted.
         file = self._next if height == self.target else MANIFEST_FILE
         self._last_peer = peer
+        if self._progress_at == NEVER:
+            self._progress_at = now_ms  # patience begins
         self._fetch = _Fetch(peer, height, file, 0)
         return [self._request(self._fetch, now_ms)]
 
@@ -215,13 +238,17 @@ class StateSync:
         The least failing peer; among these one that has the target, else the newest worth having;
         among these the one that was asked last, else the one that was not asked for longest.
         """
+        able = {
+            peer: source for peer, source in self._sources.items() if source.rests_until <= now_ms
+        }
+        waits = bool(self.target) and now_ms < self._target_seen_at + GRACE_MS
         options = []
-        for peer, source in self._sources.items():
-            if source.rests_until > now_ms:
-                continue
+        for peer, source in able.items():
             worth = [h for h in source.heights if self._least <= h <= self._most]
             if self.target in source.heights:
                 worth = [self.target]
+            elif waits:
+                continue
             if worth:
                 height = max(worth)
                 other = height != self.target

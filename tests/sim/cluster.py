@@ -16,6 +16,7 @@ from node import outputs as io
 from node.admission import Verdict
 from node.protocol.block import Receipt
 from node.protocol.errors import StoreFailure
+from node.protocol.genesis import SNAPSHOT_EVERY
 from node.protocol.messages import Commit, Message, Prepare, PrePrepare, ViewChange
 from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import Call, sign_transaction
@@ -26,6 +27,7 @@ from tests.sim.nemesis import Nemesis
 from tests.sim.network import Network
 from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
+from tests.sim.snapshots import MachineSnapshots
 from tests.sim.story import Made
 from tests.sim.trace import Trace
 from tests.sim.world import Shape, found, key_of
@@ -44,8 +46,13 @@ class Cluster:
     Method names of the observer's side are those of `tests.sim.ports.Observer`.
     """
 
-    def __init__(self, seed: int, size: int, more_than: int = 2) -> None:
-        self.genesis = found(Shape(FOUNDERS, more_than, 500, 2_000))
+    def __init__(
+        self, seed: int, size: int, more_than: int = 2, snapshot_every: int | None = None
+    ) -> None:
+        """With `snapshot_every` all machines make, give and take snapshots."""
+        every = snapshot_every or SNAPSHOT_EVERY
+        self.genesis = found(Shape(FOUNDERS, more_than, 500, 2_000, every))
+        self._with_snapshots = snapshot_every is not None
         self.counts: Counter[str] = Counter()
         self.checkers = Checkers(self.genesis, self.counts)
         start_ms = self.genesis.created_ms + LEAD_MS
@@ -79,6 +86,9 @@ class Cluster:
                 SimDisk(disks),
                 Random(f"{seed}/node{number}"),
             )
+            if self._with_snapshots:
+                staging = SimDisk(Random(f"{seed}/staging{number}"))
+                machine.snapshots = MachineSnapshots(staging, self.genesis.snapshot_every)
             place = (self.genesis, keys, self.scheduler, self.network, self, trace)
             nodes.append(SimNode(machine, *place, verdicts))
         return nodes

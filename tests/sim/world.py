@@ -12,6 +12,7 @@ from functools import cache
 from node.protocol.encoding import sha256
 from node.protocol.genesis import (
     GENESIS_VERSION,
+    SNAPSHOT_EVERY,
     AssetEntry,
     BlockLimits,
     CommitteeSecret,
@@ -73,6 +74,7 @@ class Shape:
     more_than: int
     base_ms: int
     cap_ms: int
+    snapshot_every: int = SNAPSHOT_EVERY
 
 
 @cache
@@ -87,6 +89,7 @@ def found(shape: Shape) -> Genesis:
         dev=True,
         time_scale=1,
         tree_depth=TREE_DEPTH,
+        snapshot_every=shape.snapshot_every,
         validators=tuple(
             ValidatorEntry(
                 name=name,
