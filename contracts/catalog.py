@@ -5,8 +5,9 @@ from __future__ import annotations
 from contracts.exchange.contract import EXCHANGE
 from contracts.kernel.contract import Contract
 from contracts.kernel.registry import KERNEL
+from contracts.payments.contract import PAYMENTS
 from contracts.prepaid.contract import PREPAID
 
 CONTRACTS: dict[str, Contract] = {
-    contract.name: contract for contract in (KERNEL, PREPAID, EXCHANGE)
+    contract.name: contract for contract in (KERNEL, PREPAID, EXCHANGE, PAYMENTS)
 }

@@ -31,6 +31,7 @@ ROOMS: dict[str, set[str]] = {
     "contracts": {"contracts"},
     "contracts.kernel": KERNEL,
     "contracts.exchange": {"contracts.kernel", "contracts.exchange"},
+    "contracts.payments": {"contracts.kernel", "contracts.payments"},
     "contracts.prepaid": {"contracts.kernel", "contracts.prepaid"},
     "node.protocol": PROTOCOL,
     # Stages: none imports another.
