@@ -15,6 +15,7 @@ import structlog
 from client.errors import ClientError
 from client.node_api import NodeApi
 from node.protocol.encoding import Value
+from node.protocol.json_view import integer_from_json
 from node.protocol.keys import PrivateKey
 from node.protocol.transaction import Call
 
@@ -60,20 +61,26 @@ class Keeper:
     async def sweep(self, sweep: Sweep) -> int:
         """All pages of one sweep; how many it were. Raises `ClientError`.
 
-        Nothing is sent while a dry run says that there is nothing to do.
+        A page is sent only if a dry run says that there is something to do. Where an answer names
+        the `next` page, that is the `cursor` to go on from.
         """
-        for page in range(PAGES_MAX):
-            call = Call(sweep.contract, sweep.action, sweep.args)
+        args = dict(sweep.args)
+        sent = 0
+        for _ in range(PAGES_MAX):
+            call = Call(sweep.contract, sweep.action, args)
             transaction = self._network.build(self._key, [call])
-            planned = (await self._network.simulate(transaction, self._key)).require()
-            if not _has_work(planned.details):
-                return page
-            outcome = (await self._network.submit(transaction)).require()
-            if outcome.details.get("done", True):
-                return page + 1
-        return PAGES_MAX
+            answer = (await self._network.simulate(transaction, self._key)).require().details
+            has_work = _has_work(answer)
+            if has_work:
+                answer = (await self._network.submit(transaction)).require().details
+                sent += 1
+            if answer.get("done", True) or not (has_work or "next" in answer):
+                break
+            if "next" in answer:
+                args["cursor"] = integer_from_json(answer["next"], "next")
+        return sent
 
 
 def _has_work(details: dict[str, object]) -> bool:
-    """Whether an answer counts anything, besides saying whether it is `done`."""
-    return any(value != "0" for name, value in details.items() if name != "done")
+    """Whether an answer counts anything, besides saying whether it is `done` or what is `next`."""
+    return any(value != "0" for name, value in details.items() if name not in ("done", "next"))

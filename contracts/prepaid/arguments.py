@@ -181,8 +181,8 @@ class Move(Args):
     amt: Amount
 
 
-class CheckCustody(Args):
-    """The next `limit` merchants after number `cursor`."""
+class Sweep(Args):
+    """From the merchant after number `cursor` on; the answer's `next` is where to go on."""
 
     cursor: AmountOrZero = 0
     limit: Limit = PAGE_DEFAULT

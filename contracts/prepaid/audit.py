@@ -73,7 +73,7 @@ def _merchant_violations(
     found = totals_violations(totals)
     if sums_of_totals(totals) != own:
         found.append("sums differ from its cards")
-    if unsettled > totals.advanced:
+    if unsettled and not totals.advanced:
         found.append("holders went short although nothing was advanced")
     if unsettled and state.need(MERCHANTS, merchant_id).state not in ("WINDING_UP", "WOUND_UP"):
         found.append("holders went short outside a winding-up")

@@ -14,7 +14,7 @@ from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details, Governed
 from contracts.kernel.freezing import check_not_frozen
 from contracts.prepaid import guards, money, policy
-from contracts.prepaid.arguments import CheckCustody, Move, SetCustody
+from contracts.prepaid.arguments import Move, SetCustody, Sweep
 from contracts.prepaid.guards import REPLAYED
 from contracts.prepaid.models import FULL_CUSTODY_BPS, Merchant, Movement
 from contracts.prepaid.tables import (
@@ -98,31 +98,37 @@ def _keep(ctx: Context, args: Move, merchant: Merchant, kind: str) -> None:
 # ---- watching it
 
 
-def check_custody(ctx: Context, args: CheckCustody) -> Details:
+def check_custody(ctx: Context, args: Sweep) -> Details:
     """Look at the next merchants: `CustodyShort` is announced when it begins; anybody may."""
     after = numbered(REGISTER_PREFIX, args.cursor)
     page = ctx.state.scan(REGISTER, REGISTER_PREFIX, after, args.limit)
-    for _, ref in page:
-        note_custody(ctx, ref.merchant)
-    done = len(page) < args.limit
-    return {"next": None if done else args.cursor + len(page), "done": done}
+    changed = sum([note_custody(ctx, ref.merchant) for _, ref in page])
+    return {
+        "changed": changed,
+        "next": args.cursor + len(page),
+        "done": len(page) < args.limit,
+    }
 
 
-def note_custody(ctx: Context, merchant_id: bytes) -> None:
-    """Remember since when a merchant's custody is short, and tell its house when that begins."""
+def note_custody(ctx: Context, merchant_id: bytes) -> bool:
+    """Remember since when a merchant's custody is short, and tell its house when that begins.
+
+    Whether anything was new.
+    """
     merchant = ctx.state.need(MERCHANTS, merchant_id)
     totals = ctx.state.get(TOTALS, merchant_id)
     if totals is None or merchant.state not in guards.IN_BUSINESS:
-        return
+        return False
     needed = _required(ctx, merchant_id, merchant)
     is_short = totals.escrow < needed
     if is_short == bool(merchant.short_since_ms):
-        return
+        return False
     since_ms = ctx.time_ms if is_short else 0
     ctx.state.put(MERCHANTS, merchant_id, replace(merchant, short_since_ms=since_ms))
     if is_short:
         data = {"merchant": merchant_id, "custody": totals.escrow, "required": needed}
         ctx.emit("CustodyShort", data, house_of(merchant))
+    return True
 
 
 def _required(ctx: Context, merchant_id: bytes, merchant: Merchant) -> int:
@@ -174,5 +180,5 @@ CUSTODY = {
     "draw": Action(Move, draw, ("merchant",)),
     "repay": Action(Move, repay, ("merchant",)),
     "cash_out": Action(Move, cash_out, ("merchant",)),
-    "check_custody": Action(CheckCustody, check_custody),
+    "check_custody": Action(Sweep, check_custody),
 }

@@ -6,12 +6,13 @@ import msgspec
 
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
-from contracts.kernel.freezing import check_not_frozen
+from contracts.kernel.freezing import check_not_frozen, in_force
+from contracts.kernel.types import PAGE_MAX
 from contracts.prepaid import guards, lots, money, policy
 from contracts.prepaid.arguments import (
     CardArgs,
-    MerchantPage,
     ReportLoss,
+    Sweep,
     Void,
 )
 from contracts.prepaid.booking import book, closed, drop_lots, due
@@ -23,6 +24,8 @@ from contracts.prepaid.tables import (
     ENTRIES,
     LOTS,
     MERCHANTS,
+    REGISTER,
+    REGISTER_PREFIX,
     VOIDED,
     all_of,
     house_of,
@@ -162,30 +165,46 @@ def reactivate(ctx: Context, args: CardArgs) -> Details:
     return {"due_ms": good.due_ms}
 
 
-def expire(ctx: Context, args: MerchantPage) -> Details:
-    """The merchant's next cards that are due, oldest first; anybody may. Call until done.
+def expire(ctx: Context, args: Sweep) -> Details:
+    """The next cards that are due, `limit` at most, merchant by merchant; anybody may.
 
     A card past its validity is EXPIRED and keeps its balance. What then becomes of a balance that
     nobody claims is policy: KEPT, EARNED by the merchant, or ESCHEAT to the state.
     """
-    merchant = ctx.state.need(MERCHANTS, args.merchant)
-    check_not_frozen(merchant.freezes, "ALL", ctx)
-    guards.check_not_winding_up(ctx, merchant)
+    after = numbered(REGISTER_PREFIX, args.cursor)
+    page = ctx.state.scan(REGISTER, REGISTER_PREFIX, after, PAGE_MAX)
+    counts = {"expired": 0, "lapsed": 0}
+    seen, left = args.cursor, args.limit
+    for _, ref in page:
+        left -= _expire_cards(ctx, ref.merchant, left, counts)
+        if not left:  # this merchant may have more
+            break
+        seen += 1
+    return {**counts, "next": seen, "done": bool(left) and len(page) < PAGE_MAX}
+
+
+def _expire_cards(ctx: Context, merchant_id: bytes, limit: int, counts: dict[str, int]) -> int:
+    """One merchant's cards that are due, oldest first; how many. None while it is stopped."""
+    merchant = ctx.state.need(MERCHANTS, merchant_id)
+    if merchant.state not in guards.IN_BUSINESS or in_force(merchant.freezes, "ALL", ctx):
+        return 0
     rules = policy.policy_of(ctx.state)
-    page = ctx.state.scan(DUE_OF, args.merchant, None, args.limit)
-    ripe = [ref for key, ref in page if int.from_bytes(key[16:24], "big") <= ctx.time_ms]
+    page = ctx.state.scan(DUE_OF, merchant_id, None, limit)
+    ripe = [ref.card for key, ref in page if int.from_bytes(key[16:24], "big") <= ctx.time_ms]
     expired = lapsed = 0
-    for ref in ripe:
-        card = ctx.state.need(CARDS, ref.card)
+    for card_id in ripe:
+        card = ctx.state.need(CARDS, card_id)
         if card.state == "ACTIVE":
-            _expire(ctx, ref.card, card, rules)
+            _expire(ctx, card_id, card, rules)
             expired += 1
         else:
-            lapsed += _lapse(ctx, ref.card, card, merchant, rules)
+            lapsed += _lapse(ctx, card_id, card, merchant, rules)
     if ripe:
-        data = {"merchant": args.merchant, "expired": expired, "lapsed": lapsed}
+        data = {"merchant": merchant_id, "expired": expired, "lapsed": lapsed}
         ctx.emit("CardsExpired", data, house_of(merchant))
-    return {"expired": expired, "lapsed": lapsed, "done": len(ripe) < args.limit}
+    counts["expired"] += expired
+    counts["lapsed"] += lapsed
+    return len(ripe)
 
 
 def _expire(ctx: Context, card_id: bytes, card: Card, rules: Policy) -> None:
@@ -222,5 +241,5 @@ KEEPING = {
     "void": Action(Void, void),
     "report_loss": Action(ReportLoss, report_loss),
     "reactivate": Action(CardArgs, reactivate),
-    "expire": Action(MerchantPage, expire),
+    "expire": Action(Sweep, expire),
 }

@@ -21,7 +21,7 @@ from contracts.kernel.state import Overlay
 
 DAY_MS = 86_400_000
 START_MS = 1_800_000_000_000
-FAR_MS = START_MS + 1_000 * DAY_MS
+FAR_MS = START_MS + 10_000 * DAY_MS
 
 CLASSES = [
     {"name": "named", "asset": "CNY", "named": True, "face_max": 500_000},
