@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.contracts.world import DAY_MS, World, id_of, key_of
 
 GYM = id_of("gym")
 CARD = id_of("card")
+BOB, BANK = key_of("bob"), key_of("bank")
 
 
 def shop(paid: int = 10_000, bonus: int = 0) -> World:
@@ -150,3 +153,145 @@ def test_enrolling_a_holder_does_not_change_who_is_known() -> None:
     found = world.ask(None, "identity", contract="kernel", public_key=key_of("merchant"))
     assert found["roles"] == ["merchant"]
     assert world.consume("merchant", "card", 100, 1) == "OK"
+
+
+# ---- ways to money that is somebody else's
+
+
+def test_a_refund_and_a_visit_in_one_block_cannot_both_have_the_money() -> None:
+    world = shop(paid=1_000)
+    visit = ("consume", {"card": CARD, "amt": 600, "seq": 1})
+    refund = ("refund", {"card": CARD, "reason": "ORDINARY"})
+    assert world.send("ann", refund, visit).code == "BAD_STATE"
+    assert world.ask("ann", "card", card=CARD)["remaining"] == 1_000
+    assert world.send("ann", visit, refund).details["calls"][1] == {"refunded": 400}
+    assert world.violations() == []
+
+
+def test_a_ticket_for_a_refund_is_for_one_sum_at_one_time() -> None:
+    """The merchant keeps a ticket for a small refund until the card is worth more."""
+    world = shop(paid=1_000)
+    assert world.consume("ann", "card", 900, 1) == "OK"
+    agreed = world.ticket("ann", "refund", card=CARD, reason="ORDINARY", line=3, amt=100)
+    assert world.top_up("card", "ann", 5_000) == "OK"
+    assert world.send("merchant", ("refund", agreed)).code == "IDEM_CONFLICT"
+    assert world.send("merchant", ("refund", {**agreed, "line": 4})).code == "BAD_STATE"
+    parts: list[dict[str, Any]] = [{}, {"line": 4}, {"amt": 5_100}]
+    for more in parts:
+        loose = world.ticket("ann", "refund", card=CARD, reason="ORDINARY", **more)
+        assert world.send("merchant", ("refund", loose)).code == "BAD_TICKET"
+    assert world.ask("ann", "card", card=CARD)["remaining"] == 5_100
+
+
+def test_voids_and_visits_in_turn_leak_nothing() -> None:
+    world = shop(paid=1_000, bonus=337)
+    for seq in range(1, 60):
+        assert world.consume("ann", "card", 7, seq) == "OK"
+        assert world.do("merchant", "void", card=CARD, line=2 * seq) == "OK"
+    found = world.ask("ann", "card", card=CARD)
+    assert (found["remaining"], found["earned"], found["owed"]) == (1_337, 0, 1_000)
+    assert world.ask("merchant", "merchant", merchant=GYM)["earnings"] == 0
+    assert world.violations() == []
+
+
+def test_a_visit_is_not_voided_twice_nor_in_parts() -> None:
+    world = shop(paid=1_000)
+    assert world.consume("ann", "card", 500, 1) == "OK"
+    void = ("void", {"card": CARD, "line": 2})
+    answers = world.send("merchant", void, void).details["calls"]
+    assert answers == [{"remaining": 1_000}, {"remaining": 1_000, "replayed": True}]
+    assert world.consume("ann", "card", 1_000, 2) == "OK"
+    assert world.do("merchant", "void", card=CARD, line=2) == "OK"
+    assert world.ask("ann", "card", card=CARD)["remaining"] == 0
+
+
+def test_a_payment_that_was_spent_is_not_voided() -> None:
+    """Bank and holder agree to undo a payment whose money the merchant has earned."""
+    world = shop(paid=1_000)
+    void = world.ticket("ann", "void", card=CARD, line=1)
+    assert world.consume("ann", "card", 1, 1) == "OK"
+    assert world.send("bank", ("void", void)).code == "BAD_STATE"
+    assert world.do("merchant", "void", card=CARD, line=2) == "OK"
+    assert world.send("bank", ("void", void)).code == "OK"
+    assert world.send("bank", ("void", void)).details["replayed"]
+    assert world.violations() == []
+
+
+def test_moving_a_balance_does_not_copy_it() -> None:
+    world = shop(paid=1_000)
+    first = world.ticket("bob", "transfer_card", card=CARD, new_card=id_of("n"), holder_pub=BOB)
+    second = world.ticket("bob", "transfer_card", card=CARD, new_card=id_of("m"), holder_pub=BOB)
+    assert world.send("ann", ("transfer_card", first), ("transfer_card", second)).code == (
+        "IDEM_CONFLICT"
+    )
+    assert world.send("ann", ("transfer_card", first)).code == "OK"
+    assert world.send("ann", ("transfer_card", second)).code == "IDEM_CONFLICT"
+    assert world.do("ann", "refund", card=CARD, reason="ORDINARY") == "BAD_STATE"
+    assert world.do("ann", "refund", card=id_of("n"), reason="ORDINARY") == "UNAUTHORIZED"
+    assert world.violations() == []
+
+
+def test_a_moved_lot_is_not_cheaper_than_it_was() -> None:
+    """Half used at 2 to 1, then moved: the rest is worth the rest, not the whole price."""
+    world = shop(paid=1_000, bonus=1_000)
+    assert world.consume("ann", "card", 1_000, 1) == "OK"
+    args = world.ticket("bob", "transfer_card", card=CARD, new_card=id_of("n"), holder_pub=BOB)
+    assert world.send("ann", ("transfer_card", args)).code == "OK"
+    assert world.do("bob", "refund", card=id_of("n"), reason="COOLING_OFF") == "OK"
+    assert world.last.details == {"refunded": 500}
+    assert world.violations() == []
+
+
+def test_a_bank_cannot_move_a_card_to_itself() -> None:
+    world = shop(paid=1_000)
+    assert world.do("bank", "report_loss", card=CARD, reason="says the bank") == "OK"
+    stolen = world.ticket("bank", "replace", card=CARD, new_card=id_of("n"))
+    assert world.send("bank", ("replace", stolen)).code == "BAD_TICKET"
+    taken = world.ticket("bank", "transfer_card", card=CARD, new_card=id_of("n"), holder_pub=BANK)
+    assert world.send("bank", ("transfer_card", taken)).code == "UNAUTHORIZED"
+    assert world.do("ann", "reactivate", card=CARD) == "OK"
+
+
+def test_several_small_draws_are_no_large_one() -> None:
+    world = World()
+    world.open_shop("open", kind="scale", custody_bps=2_000)
+    assert world.open_card("card", "ann", 1_000, class_="open") == "OK"
+    draws: list[tuple[str, dict[str, Any]]] = [
+        ("draw", {"merchant": GYM, "order": id_of(f"o{number}"), "amt": 401}) for number in range(2)
+    ]
+    assert world.send("merchant", *draws).code == "CUSTODY_SHORT"
+    assert world.ask("merchant", "merchant", merchant=GYM)["escrow"] == 1_000
+
+
+def test_a_drawn_balance_is_not_paid_out_again_by_visits_or_refunds() -> None:
+    """Draw, serve, refund, void in every order: the merchant ends with what it earned."""
+    world = World()
+    world.open_shop("open", kind="scale", custody_bps=2_000)
+    assert world.open_card("card", "ann", 1_000, class_="open") == "OK"
+    for turn in range(5):
+        order: dict[str, Any] = {"merchant": GYM, "order": id_of(f"o{turn}"), "amt": 100}
+        assert world.do("merchant", "draw", **order) == "OK"
+        assert world.consume("ann", "card", 50, turn + 1) == "OK"
+        assert world.do("merchant", "void", card=CARD, line=2 * turn + 2) == "OK"
+    assert world.do("ann", "refund", card=CARD, reason="COOLING_OFF") == "OK"
+    assert world.last.details == {"refunded": 1_000}
+    found = world.ask("merchant", "merchant", merchant=GYM)
+    assert (found["escrow"], found["advanced"], found["earnings"]) == (0, 0, 0)
+    assert world.violations() == []
+
+
+def test_a_replaced_regulator_key_or_a_lone_regulator_moves_no_money() -> None:
+    """What one regulator can do alone gives nothing to anybody but the holders."""
+    world = shop(paid=1_000)
+    alone: list[tuple[str, dict[str, Any]]] = [
+        ("set_custody", {"merchant": GYM, "kind": "scale", "custody_bps": 2_000}),
+        ("set_policy", {"breakage": "EARNED", "breakage_after_ms": 1}),
+    ]
+    for action, args in alone:
+        proposal: dict[str, Any] = {"proposal": id_of(action), "reason": "r"}
+        assert world.do("regulator", action, **proposal, **args) == "OK"
+        approval: dict[str, Any] = {"contract": "kernel", "proposal": id_of(action)}
+        assert world.do("regulator", "approve", **approval) == "UNAUTHORIZED"
+    order: dict[str, Any] = {"merchant": GYM, "order": id_of("o"), "amt": 1}
+    assert world.do("merchant", "draw", **order) == "CUSTODY_SHORT"
+    assert world.ask(None, "policy")["breakage"] == "KEPT"
