@@ -11,6 +11,7 @@ from tests.contracts.world import World, id_of, key_of
 
 GYM = id_of("gym")
 CARD = id_of("card")
+NEW = id_of("new")
 MAX = (1 << 63) - 1
 
 
@@ -86,3 +87,30 @@ def beyond(world: World, paid: int) -> str:
     """A card of a class without a limit of its own."""
     assert world.do("regulator", "approve", merchant=GYM, class_="open") == "OK"
     return world.open_card("n", "bob", paid, 1, class_="open")
+
+
+def void(world: World, line: int, sender: str = "merchant", name: str = "card") -> str:
+    return world.do(sender, "void", card=id_of(name), line=line)
+
+
+def void_payment(world: World, line: int, signer: str = "ann", name: str = "card") -> str:
+    args = world.ticket(signer, "void", card=id_of(name), line=line)
+    return world.send("bank", ("void", args)).code
+
+
+def transfer(world: World, sender: str = "ann", to: str = "bob", new: str = "new") -> str:
+    terms: dict[str, Any] = {"card": CARD, "new_card": id_of(new), "holder_pub": key_of(to)}
+    return world.send(sender, ("transfer_card", world.ticket(to, "transfer_card", **terms))).code
+
+
+def replace(world: World, signer: str = "ann", sender: str = "bank") -> str:
+    args = world.ticket(signer, "replace", card=CARD, new_card=NEW)
+    return world.send(sender, ("replace", args)).code
+
+
+def merge(world: World, into: str, sender: str = "ann", name: str = "card") -> str:
+    return world.do(sender, "merge", card=id_of(name), into=id_of(into))
+
+
+def lose(world: World, sender: str = "ann") -> str:
+    return world.do(sender, "report_loss", card=CARD, reason="left in the train")
