@@ -116,25 +116,51 @@ async def until_caught_up(api: NodeApi, url: str, progress: Progress) -> int:
 
     It may take as long as it needs, but must move: raises `Pending` if it stands still.
     """
-    last, deadline, told = -1, time.monotonic() + STEP_SECONDS_MAX, 0.0
+    last: object = None
+    deadline, told = time.monotonic() + STEP_SECONDS_MAX, 0.0
     while True:
         try:
             status = await api.status(url)
         except ClientError:
-            status = {}
-        height = int(status.get("height", -1))
-        others = await _highest(api, url)
+            status = {}  # it is down for a moment where it begins anew on a snapshot
+        height, others = int(status.get("height", -1)), await _highest(api, url)
         if status.get("caught_up") and height + LAG_HEIGHTS_MAX >= others:
             return height
-        now = time.monotonic()
-        if height > last:
-            last, deadline = height, now + STEP_SECONDS_MAX
+        now, here = time.monotonic(), (height, _snapshot_of(status))
+        if here != last and height >= 0:
+            last, deadline = here, now + STEP_SECONDS_MAX
             if now - told > PROGRESS_SECONDS:
                 told = now
-                progress(f"at height {height} of {others}")
+                progress(_way(status, others))
         if now > deadline:
-            raise Pending("STUCK", f"{url} stands still at height {last} of {others}")
+            raise Pending("STUCK", f"{url} stands still at height {height} of {others}")
         await asyncio.sleep(POLL_SECONDS)
+
+
+def fetched_at(status: Json) -> str:
+    """At which speed a node fetched blocks when it last did, in words; empty if it never did."""
+    sync = status.get("sync")
+    blocks = sync.get("blocks") if isinstance(sync, dict) else None
+    if not isinstance(blocks, dict):
+        return ""
+    return f"{blocks['blocks_per_second']} blocks/s, {blocks['transactions_per_second']} tx/s"
+
+
+def _snapshot_of(status: Json) -> Json | None:
+    sync = status.get("sync")
+    snapshot = sync.get("snapshot") if isinstance(sync, dict) else None
+    return snapshot if isinstance(snapshot, dict) else None
+
+
+def _way(status: Json, others: int) -> str:
+    """How far a node is, in words."""
+    snapshot = _snapshot_of(status)
+    if snapshot is None:
+        speed = fetched_at(status)
+        return f"at height {status['height']} of {others}" + (f", {speed}" if speed else "")
+    of = f" of {snapshot['total']}" if snapshot["total"] != "0" else ""
+    what = f"the snapshot of block {snapshot['height']}"
+    return f"fetching {what}: {snapshot['part']} {snapshot['done']}{of}"
 
 
 async def until_voting(api: NodeApi, boss: Administrators, url: str, node: str) -> int:

@@ -56,7 +56,7 @@ async def add_node(
     async with _connect(folder) as api:
         url = plan["http_url"]
         height = await governance.until_caught_up(api, url, lambda text: note(f"{name} is {text}"))
-        note(f"{name} has caught up at height {height}")
+        note(f"{name} has caught up at height {height}{await _how(api, url)}")
         if not observe:
             height = await _promote(api, Administrators(api, *keys), plan, reason, note)
         return {**_validators(await api.get("/v1/validators"), name), "height": height}
@@ -135,6 +135,17 @@ async def _promote(api: NodeApi, boss: Administrators, plan: Plan, reason: str, 
     height = await governance.until_voting(api, boss, url, key)
     note(f"{name} has sealed block {height}")
     return height
+
+
+async def _how(api: NodeApi, url: str) -> str:
+    """By which means a node has caught up, in words."""
+    status = await api.status(url)
+    ways = []
+    if (snapshot := status.get("balances_from", "0")) != "0":
+        ways.append(f"by the snapshot of block {snapshot}")
+    if speed := governance.fetched_at(status):
+        ways.append(f"blocks at {speed}")
+    return f": {', then '.join(ways)}" if ways else ""
 
 
 def _connect(folder: NetworkFolder) -> NodeApi:

@@ -89,7 +89,6 @@ def open_core(
         votes.vote_from,
     )
     importer = Importer(chain, contracts, opener, executor)
-    source = None if staging is None else _snapshot_source(genesis, secret, staging)
     engine = Engine(
         genesis,
         contracts,
@@ -97,8 +96,7 @@ def open_core(
         replica,
         executor,
         store,
-        importer,
-        Sync(importer, store.head.height, validators, source),
+        _sync(genesis, secret, store, importer, validators, staging),
         shelf,
         restored,
         votes.vote_from,
@@ -118,8 +116,20 @@ def _open_votes(database: KeyValue, store: Store) -> VoteLog:
     return votes
 
 
-def _snapshot_source(genesis: Genesis, secret: CommitteeSecret, staging: Staging) -> SnapshotSource:
-    return SnapshotSource(trust_of(genesis, secret), genesis.snapshot_every, staging.records)
+def _sync(
+    genesis: Genesis,
+    secret: CommitteeSecret,
+    store: Store,
+    importer: Importer,
+    validators: ValidatorSet,
+    staging: Staging | None,
+) -> Sync:
+    height = store.head.height
+    source = None
+    if staging is not None:
+        source = SnapshotSource(trust_of(genesis, secret), genesis.snapshot_every, staging.records)
+    is_adopted = 0 < height == store.oldest.history
+    return Sync(importer, height, validators, source, is_adopted=is_adopted)
 
 
 def _limits(genesis: Genesis) -> Limits:

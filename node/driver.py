@@ -23,6 +23,7 @@ from node.disk import Disk
 from node.examination import ExaminationQueue, Unexamined
 from node.net.gossip import TransactionGossip
 from node.net.transport import Transport
+from node.progress import ProgressLog
 from node.protocol.block import Receipt
 from node.protocol.encoding import sha256
 from node.protocol.errors import Refused, StoreFailure
@@ -71,6 +72,7 @@ class Driver:
         self._store = core.store
         self._votes = core.votes
         self._staging = core.staging
+        self._progress = ProgressLog(core.engine.sync)
         self._verifier = verifier
         self._on_stored = on_stored
         self._observers: list[Observer] = []
@@ -239,6 +241,7 @@ class Driver:
         while True:
             await asyncio.sleep(TICK_S)
             await self._inbox.put(io.Tick())
+            self._progress.note(now_ms())
 
     # ---- outputs
 

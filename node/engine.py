@@ -20,7 +20,7 @@ from node.consensus.replica import Replica
 from node.evidence import EvidenceBook
 from node.execution import BlockResult, Executor, Inadmissible, Poison
 from node.heads import Heads
-from node.importer import Diverged, Importer
+from node.importer import Diverged
 from node.intake import Intake
 from node.mempool import Mempool
 from node.proposals import Proposals
@@ -63,7 +63,6 @@ class Engine:
         replica: Replica,
         executor: Executor,
         store: Store,
-        importer: Importer,
         sync: Sync,
         shelf: Shelf,
         restored: Sequence[Candidate],
@@ -75,7 +74,6 @@ class Engine:
         self._public_key = public_key
         self._replica = replica
         self._store = store
-        self._importer = importer
         self._shelf = shelf
         self._validators = validators
         self.mempool = Mempool()
@@ -321,15 +319,15 @@ class Engine:
     def _import_next(self) -> None:
         """Check, execute and write the next block that a peer sent, if it is the turn of one."""
         head = self._store.head
-        taken = None if self._writing is not None else self._importer.take(head.height + 1)
+        taken = None if self._writing is not None else self.sync.importer.take(head.height + 1)
         if taken is None:
             return
         peer, block = taken
         try:
-            self._importer.check(block, head.block_id, self._head_time_ms, self._validators)
-            result = self._importer.execute(block)
+            self.sync.importer.check(block, head.block_id, self._head_time_ms, self._validators)
+            result = self.sync.importer.execute(block)
         except PeerFault as fault:
-            self._importer.drop()
+            self.sync.importer.drop()
             self._emit(io.PunishPeer(peer, fault))
             self._follow(self.sync.on_fault(peer, self._now_ms))
         except (Diverged, Poison, Inadmissible) as failure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 # A run is over when no block has been imported for so long.
-IDLE_MS = 5_000
+IDLE_MS = 2_000
 
 
 class Run(NamedTuple):
@@ -38,12 +38,16 @@ class Pace:
 
     def note(self, transactions: int, now_ms: int) -> None:
         """A block with so many transactions was imported."""
-        if not self._blocks or now_ms > self._last + IDLE_MS:
+        if not self._blocks or self.is_over(now_ms):
             self._blocks = self._transactions = 0
             self._began = now_ms
         self._blocks += 1
         self._transactions += transactions
         self._last = now_ms
+
+    def is_over(self, now_ms: int) -> bool:
+        """Whether the last run has ended."""
+        return now_ms > self._last + IDLE_MS
 
     @property
     def run(self) -> Run | None:

@@ -29,8 +29,9 @@ from node.views import (
     block_view,
     certified_bytes,
     event_view,
+    is_recipient,
     quorum_view,
-    receipt_view,
+    receipt_for,
     status_of,
     transaction_view,
 )
@@ -115,6 +116,7 @@ class Query:
             "state_root": head.state_root.hex(),
             "transactions": str(head.transactions),
             "pruned_below": str(self._store.oldest.block),
+            "balances_from": str(self._store.oldest.history),
             **quorum_view(self.validators),
         }
 
@@ -242,7 +244,7 @@ class Query:
             "id": transaction.id.hex(),
             "height": str(self.head.height + 1),
             "status": status_of(receipt),
-            "receipt": _receipt_for(receipt, viewer, self._is_own(transaction, viewer)),
+            "receipt": receipt_for(receipt, viewer, self._is_own(transaction, viewer)),
         }
 
     # ---- the feed of events
@@ -305,7 +307,7 @@ class Query:
             self._open(transaction, place) if own else None
             for place in range(len(transaction.body.calls))
         ]
-        visible = own or may_read(viewer, receipt.readers) or _is_recipient(transaction, viewer)
+        visible = own or may_read(viewer, receipt.readers) or is_recipient(transaction, viewer)
         return {
             "id": receipt.transaction_id.hex(),
             "status": status_of(receipt),
@@ -313,7 +315,7 @@ class Query:
             "index": index,
             "time": time_to_json(block.header.time_ms),
             **transaction_view(transaction, opened, visible),
-            "receipt": _receipt_for(receipt, viewer, own),
+            "receipt": receipt_for(receipt, viewer, own),
         }
 
     def _open(self, transaction: Transaction, index: int) -> Call | None:
@@ -382,19 +384,3 @@ def _remember(cache: dict[int, T], height: int, value: T, count_max: int) -> Non
     if len(cache) >= count_max:
         cache.pop(next(iter(cache)))
     cache[height] = value
-
-
-def _receipt_for(receipt: Receipt, viewer: Viewer, own: bool) -> Json:
-    events = [event for event in receipt.events if own or may_read(viewer, event.readers)]
-    return receipt_view(receipt, own or may_read(viewer, receipt.readers), events)
-
-
-def _is_recipient(transaction: Transaction, viewer: Viewer) -> bool:
-    """Whether a sealed call was wrapped for the viewer, who needs sender and nonce to open it."""
-    keys = (viewer.public_key, viewer.proved_key)
-    return viewer.public_key is not None and any(
-        wrap.recipient in keys
-        for call in transaction.body.calls
-        if isinstance(call, SealedCall)
-        for wrap in call.wraps
-    )

@@ -2,10 +2,12 @@
 
 Blocks are the way while they are few: each is executed. Where a snapshot stands at least one
 interval of snapshots above the head, or no peer has the block needed next any more, the newest one
-is fetched first, put together in the staging database, and adopted in place of the state; then
-blocks follow. This goes on beside consensus, as often as it comes to that. What peers say decides
-only whom to ask: heights count as far as one more peer than may lie claims them. The schedulers are
-in `net`; here their actions become outputs, and what a snapshot's files are worth is judged.
+is fetched first, put together in the staging database, and adopted in place of the state. Then
+blocks follow, however many there are by now: else a node whose peers make snapshots faster than it
+fetches them would never arrive. All of it goes on beside consensus, as often as it comes to that.
+What peers say decides only whom to ask: heights count as far as one more peer than may lie claims
+them. The schedulers are in `net`; here their actions become outputs, and what a snapshot's files
+are worth is judged.
 """
 
 from __future__ import annotations
@@ -47,9 +49,14 @@ class Sync:
         head: int,
         validators: ValidatorSet,
         snapshots: SnapshotSource | None,
+        is_adopted: bool = False,
     ) -> None:
-        """`validators` decide the height after `head`; without `snapshots` it takes none."""
-        self._importer = importer
+        """`validators` decide the height after `head`; without `snapshots` it takes none.
+
+        `is_adopted`: the state of `head` is a snapshot's, and nothing has followed it yet.
+        """
+        self.importer: Final = importer
+        self._follows_snapshot = is_adopted
         self._validators = validators
         self._snapshots = snapshots
         self._blocks = CatchUp(head + 1)
@@ -134,9 +141,14 @@ class Sync:
         if self._assembly is not None and self._assembly.manifest.height <= self.head:
             self._assembly = None
             self._state.drop()
-        gap = 1 if self._blocks.is_cut_off(now_ms) else self._snapshots.every
+        every = self._snapshots.every
         believed = self._blocks.believed_height(self._validators.faulty_max + 1)
-        actions = self._state.aim(self.head + gap, believed, now_ms)
+        if believed < self.head + every:
+            self._follows_snapshot = False
+        least = believed + 1 if self._follows_snapshot else self.head + every
+        if self._blocks.is_cut_off(now_ms):
+            least = self.head + 1
+        actions = self._state.aim(least, believed, now_ms)
         return [*actions, *self._blocks.hold(self._state.holds(now_ms), now_ms)]
 
     def _follow(
@@ -154,7 +166,7 @@ class Sync:
                 case sources.Punish(peer, fault):
                     outputs.append(io.PunishPeer(peer, fault))
                 case catch_up.Apply(peer, blocks):
-                    self._importer.offer(peer, blocks)
+                    self.importer.offer(peer, blocks)
                 case state_sync.Judge():
                     waiting.extend(self._judge(action, outputs, now_ms))
                 case _:

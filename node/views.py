@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.kernel.access import Viewer, may_read
 from node.protocol.block import BlockHeader, CertifiedBlock, CommitCertificate, Event, Receipt
 from node.protocol.encoding import encode
 from node.protocol.json_view import time_to_json, to_json
@@ -92,6 +93,23 @@ def quorum_view(validators: ValidatorSet) -> Json:
         "dead_max": validators.dead_max,
         "confirmations_more_than": validators.confirmations_more_than,
     }
+
+
+def receipt_for(receipt: Receipt, viewer: Viewer, own: bool) -> Json:
+    """A receipt as its sender sees it (`own`), or whoever else `viewer` is."""
+    events = [event for event in receipt.events if own or may_read(viewer, event.readers)]
+    return receipt_view(receipt, own or may_read(viewer, receipt.readers), events)
+
+
+def is_recipient(transaction: Transaction, viewer: Viewer) -> bool:
+    """Whether a sealed call was wrapped for the viewer, who needs sender and nonce to open it."""
+    keys = (viewer.public_key, viewer.proved_key)
+    return viewer.public_key is not None and any(
+        wrap.recipient in keys
+        for call in transaction.body.calls
+        if isinstance(call, SealedCall)
+        for wrap in call.wraps
+    )
 
 
 def _call_view(call: Call | SealedCall, clear: Call | None) -> Json:

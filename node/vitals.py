@@ -66,6 +66,7 @@ class Vitals:
             "leader_name": names.get(leader),
             "caught_up": standing.caught_up,
             "behind": str(standing.behind),
+            "sync": self._sync(),
             "validators_reachable": standing.reachable,
             "quorum_rtt_us": None if rtt_ms is None else str(round(rtt_ms * 1000)),
             "peers_connected": len(self._transport.connected),
@@ -100,7 +101,7 @@ class Vitals:
         failed, standing, view = [], self.standing, self._engine.view
         reachable, quorum = standing.reachable, standing.quorum
         if standing.behind > BEHIND_NORMAL:
-            failed.append(FailedCheck("sync", f"{standing.behind} blocks behind its peers"))
+            failed.append(FailedCheck("sync", self._reason_behind(standing.behind)))
         if reachable < quorum:
             failed.append(FailedCheck("peers", f"{reachable} of {quorum} needed for a quorum"))
         if view > self._query.validators.faulty_max:
@@ -117,6 +118,7 @@ class Vitals:
         validators, standing, stats = self._query.validators, self.standing, self._transport.stats()
         members, leader, pool = validators.members, self._engine.leader, self._engine.mempool
         rtt_ms, lanes = self._quorum_rtt_ms(stats), self._driver.examination
+        run = self._engine.sync.pace.run
         figures: dict[str, float] = {
             "consensus_rounds": self._engine.view,
             "consensus_view_number": self._engine.view,
@@ -125,6 +127,8 @@ class Vitals:
             "consensus_byzantine_validators": self._engine.evidence.suspects,
             "consensus_caught_up": standing.caught_up,
             "consensus_blocks_behind": standing.behind,
+            "sync_blocks_per_second": 0 if run is None else run.blocks_per_second,
+            "sync_transactions_per_second": 0 if run is None else run.transactions_per_second,
             "mempool_size": len(pool),
             "mempool_size_bytes": pool.bytes,
             "mempool_failed_txs": self._driver.refused_content,
@@ -145,6 +149,31 @@ class Vitals:
         if rtt_ms is not None:
             figures["consensus_quorum_rtt_seconds"] = rtt_ms / 1000
         return figures
+
+    def _sync(self) -> Mapping[str, Any]:
+        """The snapshot on its way, if any, and how fast blocks came in when some last did."""
+        fetched, run = self._engine.sync.fetched, self._engine.sync.pace.run
+        snapshot = blocks = None
+        if fetched is not None:
+            part, done, total = fetched.progress
+            height = str(fetched.manifest.height)
+            snapshot = {"height": height, "part": part, "done": str(done), "total": str(total)}
+        if run is not None:
+            blocks = {
+                "blocks": str(run.blocks),
+                "transactions": str(run.transactions),
+                "blocks_per_second": str(run.blocks_per_second),
+                "transactions_per_second": str(run.transactions_per_second),
+            }
+        return {"snapshot": snapshot, "blocks": blocks}
+
+    def _reason_behind(self, behind: int) -> str:
+        fetched = self._engine.sync.fetched
+        if fetched is None:
+            return f"{behind} blocks behind its peers"
+        part, done, total = fetched.progress
+        of = f" of {total}" if total else ""
+        return f"fetching the snapshot of block {fetched.manifest.height}: {part} {done}{of}"
 
     def _quorum_rtt_ms(self, stats: Sequence[PeerStats]) -> float | None:
         """The round trip within which a quorum answers, None while too few validators do."""

@@ -22,6 +22,7 @@ class Idle:
     def __init__(self) -> None:
         self.mempool: set[bytes] = set()
         self.wanted: set[bytes] = set()
+        self.sync = None
 
 
 def idle_driver(engine: Idle) -> Driver:

@@ -54,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "node.examination": set(),
     "node.heads": PROTOCOL,
     "node.pace": set(),
+    "node.progress": {"node.sync"},
     "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up", "node.state.shelf"},
     "node.sync": PROTOCOL
     | {"node.importer", "node.outputs", "node.pace", "node.state"}

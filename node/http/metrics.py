@@ -30,6 +30,8 @@ GAUGES = {
     "consensus_quorum_rtt_seconds": "Round trip within which a quorum of validators answers",
     "consensus_block_interval_seconds": "Time between the last two blocks",
     "consensus_num_txs": "Transactions in the last block",
+    "sync_blocks_per_second": "Blocks a second when some were last fetched from peers",
+    "sync_transactions_per_second": "The transactions a second of these",
     "mempool_size": "Transactions that wait",
     "mempool_size_bytes": "Bytes of the transactions that wait",
     "inbox_size": "Inputs that wait for the engine",

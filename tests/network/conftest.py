@@ -38,9 +38,9 @@ def free_ports(count: int) -> int:
     raise AssertionError("no free ports")
 
 
-def found(directory: Path) -> LocalNetwork:
+def found(directory: Path, network: Path = REPOSITORY / "network.toml") -> LocalNetwork:
     """A new network in `directory`, not started."""
-    arguments = ["--network", str(REPOSITORY / "network.toml"), "--nodes", str(NODES)]
+    arguments = ["--network", str(network), "--nodes", str(NODES)]
     create_network(directory, [*arguments, "--ports-from", str(free_ports(2 * NODES))])
     return LocalNetwork(NetworkFolder(directory))
 

@@ -48,7 +48,7 @@ def _bounds(node: SimNode) -> Iterator[Bound]:
     yield "quarantined transactions", len(engine.mempool._quarantine), QUARANTINE_MAX
     yield "bodies", len(engine._bodies._kept), FETCHED_MAX + BLOCK_TRANSACTIONS_MAX
     yield "executed proposals", len(engine._proposals._results), RESULTS_MAX
-    yield "blocks to import", len(engine._importer._queue), QUEUE_MAX
+    yield "blocks to import", len(engine.sync.importer._queue), QUEUE_MAX
     yield from _replica_bounds(engine)
     yield from _book_bounds(engine)
 
