@@ -81,7 +81,6 @@ EXCHANGE = Contract(
         "Refunded",
         "LateSuccess",
         "Settled",
-        "Redeemed",
         "Reconciled",
     ),
     parameters=Parameters,

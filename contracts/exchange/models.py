@@ -283,10 +283,9 @@ class OrderRef(Record, frozen=True):
 
 
 class Supply(Record, frozen=True):
-    """Units that were made or burned.
+    """Units that an issuer made or withdrew: ISSUE to a person, PROVIDE to and RETIRE from a pool.
 
-    ISSUE to a person, PROVIDE to a pool; RETIRE from a pool, REDEEM from a peripheral. `user` is
-    the person or the peripheral, `pool` the asset whose pool it was, each empty for the others.
+    `pool` is the asset whose pool it was, empty for an issue.
     """
 
     kind: str

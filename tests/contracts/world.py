@@ -107,7 +107,9 @@ class World:
         more_than: int = 2,
         contracts: Mapping[str, Contract] = CONTRACTS,
         policy: dict[str, Any] | None = None,
+        others: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
+        """`others` are the parameters of contracts besides prepaid."""
         self.contracts = contracts
         staff = ("bank", "regulator", "merchant", "bookkeeper", "administrator", "operator")
         nodes = [f"node{index}" for index in range(validators)]
@@ -138,7 +140,7 @@ class World:
                         ),
                     ),
                     assets=(("CNY", 2), ("USD", 2)),
-                    contracts={"prepaid": parameters},
+                    contracts={"prepaid": parameters, **(others or {})},
                     nodes=tuple(
                         (key_of(name), name, f"{name}:1", id_of(name) * 2) for name in nodes
                     ),
