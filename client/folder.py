@@ -97,6 +97,16 @@ def directory(given: Path | None) -> Path:
     return given or Path(os.environ.get(DIRECTORY_VARIABLE) or DIRECTORY_DEFAULT)
 
 
+def read_given(path: Path) -> bytes:
+    """The bytes of a file that somebody named; raises `Misconfigured` `NO_FILE`."""
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise Misconfigured("NO_FILE", f"{path}: larger than {FILE_BYTES_MAX} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise Misconfigured("NO_FILE", f"{path}: {error.strerror}") from None
+
+
 def read_file(path: Path) -> bytes:
     """A configuration file's bytes; raises `Misconfigured` `NO_NETWORK` or `BAD_CONFIG`."""
     try:

@@ -17,6 +17,8 @@ _HINTS = {
     "TX_EXPIRED": "send it again as a new transaction",
     "TX_TOO_DISTANT": "groat doctor (is this clock right?)",
     "SESSION_REQUIRED": "add --key NAME",
+    "BAD_STATEMENT": "do not believe this statement; ask for it again",
+    "BAD_EVIDENCE": "do not believe this file; ask for it again",
     "BAD_ENVELOPE": "leave out --clear: this network takes sealed calls only",
     "MEMPOOL_FULL": "try again in a moment",
     "SENDER_LIMIT": "wait for your earlier transactions",

@@ -7,7 +7,19 @@ from collections.abc import Sequence
 
 import typer
 
-from client.cli import audit, calls, chain, connector, doctor, keys, net, status, upkeep, watch
+from client.cli import (
+    audit,
+    calls,
+    chain,
+    connector,
+    doctor,
+    keys,
+    net,
+    prepaid,
+    status,
+    upkeep,
+    watch,
+)
 from client.cli.session import (
     DebugOption,
     DirOption,
@@ -42,7 +54,7 @@ def _options(
     ctx.obj = given if output is None else Session(output, directory, node, debug)
 
 
-for _module in (net, upkeep, keys, calls, status, chain, watch, connector, audit, doctor):
+for _module in (net, upkeep, keys, calls, status, chain, prepaid, watch, connector, audit, doctor):
     _module.register(app)
 
 

@@ -13,7 +13,7 @@ from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import interface
 from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.keystore import SCRYPT_N_DEV, encrypt_key, write_private_file
-from tests.http.support import ADMIN, BANK, DEPUTY, HOLDER, genesis
+from tests.http.support import ADMIN, BANK, BOOKKEEPER, DEPUTY, HOLDER, OTHER, genesis
 from tests.protocol.support import MEMBERS, key
 
 PASSWORD = b"a password of this test"
@@ -78,6 +78,8 @@ def _key_files() -> list[tuple[str, str]]:
     owners = (
         ("bank", BANK),
         ("holder", HOLDER),
+        ("other", OTHER),
+        ("bookkeeper", BOOKKEEPER),
         ("admin", ADMIN),
         ("deputy", DEPUTY),
         ("nobody", key(77)),

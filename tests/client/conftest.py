@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from client.cli.main import main
 from client.node_api import NodeApi
-from tests.client.command import Groat, Result
+from tests.client.command import Groat, Result, free_port, genesis_with_interface, write_network
+from tests.client.live import LiveNode
 from tests.client.support import Node, connect, serve
 from tests.http.support import World
 
@@ -45,3 +47,17 @@ async def api(world: World, node: Node) -> AsyncIterator[NodeApi]:
     """The SDK on that node."""
     async with connect(world, [node.url]) as connected:
         yield connected
+
+
+@pytest.fixture
+def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveNode]:
+    """Four nodes by name: the first one serves a chain with a card on it, the others are dead."""
+    monkeypatch.setattr("tests.http.support.genesis", genesis_with_interface)
+    world = World()
+    world.now_ms = time.time_ns() // 1_000_000 - 10_000
+    world.open_shop()
+    node = LiveNode(world)
+    dead = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
+    write_network(tmp_path / "net", world.genesis, [node.url, *dead])
+    yield node
+    node.stop()

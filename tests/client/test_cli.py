@@ -124,10 +124,12 @@ def test_the_life_of_a_key(net: Path, groat: Groat, tmp_path: Path) -> None:
     assert [json.loads(line)["name"] for line in listed] == [
         "admin",
         "bank",
+        "bookkeeper",
         "carol",
         "deputy",
         "holder",
         "nobody",
+        "other",
     ]
 
     pem = tmp_path / "carol.pem"

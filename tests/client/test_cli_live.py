@@ -2,76 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from client.outcomes import parse_outcome
-from node.http.server import HttpServer
-from tests.client.command import Groat, free_port, genesis_with_interface, write_network
-from tests.http.support import CARD, HOLDER, Service, Verdict, World
+from tests.client.command import Groat
+from tests.client.live import LiveNode
+from tests.http.support import CARD, HOLDER
 
 CARD_WORDS = ("--card", CARD.hex())
 CONSUME = ("call", "prepaid", "consume", *CARD_WORDS, "--key", "holder", "-o", "json")
-
-
-class SettlingService(Service):
-    """A node that orders what it gets at once, unless it `stalls`."""
-
-    stalls = False
-
-    async def submit(self, raws: Sequence[bytes]) -> Sequence[Verdict]:
-        verdicts = await super().submit(raws)
-        if self.pool and not self.stalls:
-            self.settle()
-        return verdicts
-
-
-class LiveNode:
-    """A served node in a thread of its own, since the command runs its own loop."""
-
-    def __init__(self, world: World) -> None:
-        self.service = SettlingService(world)
-        self.url = ""
-        self._loop = asyncio.new_event_loop()
-        self._started, self._end = threading.Event(), asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_until_complete, args=[self._serve()])
-        self._thread.start()
-        assert self._started.wait(10)
-
-    async def _serve(self) -> None:
-        server = HttpServer(self.service, "127.0.0.1", 0)
-        await server.start()
-        self.url = server.url
-        self._started.set()
-        await self._end.wait()
-        await server.stop()
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
-        self._loop.close()
-
-
-@pytest.fixture
-def live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LiveNode]:
-    """Four nodes by name: the first one serves a chain with a card on it, the others are dead."""
-    monkeypatch.setattr("tests.http.support.genesis", genesis_with_interface)
-    world = World()
-    world.now_ms = time.time_ns() // 1_000_000 - 10_000
-    world.open_shop()
-    node = LiveNode(world)
-    dead = [f"http://127.0.0.1:{free_port()}" for _ in range(3)]
-    write_network(tmp_path / "net", world.genesis, [node.url, *dead])
-    yield node
-    node.stop()
 
 
 def _code(err: str) -> str:

@@ -47,6 +47,7 @@ from tests.protocol.support import EPOCH_SECRET, MEMBERS, genesis_content, key
 
 BANK, REGULATOR, MERCHANT = key(30), key(31), key(32)
 HOLDER, OTHER, STRANGER, ADMIN, DEPUTY = key(33), key(34), key(35), key(36), key(37)
+BOOKKEEPER = key(48)
 SHOP, CARD = b"S" * 16, b"C" * 16
 BLOCK_MS = 1_000
 LIFETIME_MS = 300_000
@@ -65,6 +66,7 @@ def genesis() -> Genesis:
         "other": (OTHER, ["holder"]),
         "admin": (ADMIN, ["administrator"]),
         "deputy": (DEPUTY, ["administrator"]),
+        "bookkeeper": (BOOKKEEPER, ["bookkeeper"]),
     }
     content = genesis_content()
     content["identities"] = [
