@@ -15,7 +15,14 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from _bench.measure import Figures, idle_latency, latency, saturation, signature_checks
+from _bench.measure import (
+    Figures,
+    catch_up,
+    idle_latency,
+    latency,
+    saturation,
+    signature_checks,
+)
 from _bench.stage import NODES, Stage, temporary_network
 from client.local import LocalNetwork, LocalNode
 from client.node_api import NodeApi
@@ -86,6 +93,8 @@ async def _measure(stage: Stage, network: NodeApi, size: Size, console: Console)
     alive = [node for node in nodes if node is not victim]
     dead = await saturation(stage, network, alive, size.transactions)
     dead["dead"] = victim.name
+    console.print(f"  {victim.name} catches up")
+    caught = await catch_up(stage, network, victim)
     share = dead["settled_per_second"] / full["settled_per_second"] if half else 0.0
     return {
         "saturation": full,
@@ -93,6 +102,7 @@ async def _measure(stage: Stage, network: NodeApi, size: Size, console: Console)
         "idle": idle,
         "one_dead": dead,
         "one_dead_to_full": round(share, 3),
+        "catch_up": caught,
     }
 
 
@@ -176,6 +186,8 @@ ROWS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("settled transactions a second, four nodes", ("saturation", "settled_per_second")),
     ("… one node dead", ("one_dead", "settled_per_second")),
     ("… as a share of the full number", ("one_dead_to_full",)),
+    ("catching up, transactions a second", ("catch_up", "transactions_per_second")),
+    ("… blocks a second", ("catch_up", "blocks_per_second")),
     ("transactions a block at saturation", ("saturation", "transactions_per_block")),
     ("commit latency at half load, p50 ms", ("half_load", "latency_p50_ms")),
     ("commit latency at half load, p99 ms", ("half_load", "latency_p99_ms")),

@@ -6,6 +6,7 @@ look at the cards: a purchase that is not booked exactly once spoils the run.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,7 @@ IDLE_PAUSE_SECONDS = 0.05
 CHECK_SECONDS = 1.0
 CHECK_KEYS = 64
 SINGLE_SECONDS_MAX = 20.0
+CATCH_UP_POLL_SECONDS = 0.5
 
 Figures = dict[str, Any]
 
@@ -117,6 +119,19 @@ async def idle_latency(stage: Stage, network: NodeApi, count: int) -> Figures:
         "latency_p50_ms": round(percentile(took, 50), 1),
         "latency_p99_ms": round(percentile(took, 99), 1),
     }
+
+
+async def catch_up(stage: Stage, network: NodeApi, late: LocalNode) -> Figures:
+    """Start the dead node: how fast it executes the blocks that it missed, on the idle network."""
+    await asyncio.to_thread(stage.local.start, [late.name])
+    target = int((await network.status())["height"])
+    deadline = time.monotonic() + SETTLE_SECONDS_MAX
+    while int((status := await network.status(late.http_url))["height"]) < target:
+        if time.monotonic() > deadline:
+            raise NoQuorum("NOT_CAUGHT_UP", f"{late.name} is at {status['height']} of {target}")
+        await asyncio.sleep(CATCH_UP_POLL_SECONDS)
+    run = status["sync"]["blocks"]
+    return {name: int(value) for name, value in run.items()}
 
 
 def signature_checks() -> Figures:
