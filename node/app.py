@@ -29,10 +29,12 @@ from node.net.transport import Transport
 from node.protocol.cut import CUT_FILE, read_cut
 from node.protocol.errors import Misconfigured
 from node.protocol.settings import split_address
+from node.pruning import Pruner
 from node.query import Query
 from node.roster import Roster
 from node.service import LiveService
 from node.snapshots import SNAPSHOT_FOLDER, SnapshotMaker
+from node.state.keyvalue import KeyValue
 from node.state.level import open_level
 from node.state.shelf import FolderShelf
 from node.state.vote_log import open_vote_database
@@ -69,18 +71,19 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
     """Run one core until it ends; None if another one is to follow, on an adopted snapshot."""
     staging = open_staging(settings.data, open_level) if settings.snapshots else None
     try:
+        database = open_level(settings.data)
         core = open_core(
             settings.genesis,
             CONTRACTS,
             settings.key,
             settings.secret,
-            open_level(settings.data),
+            database,
             open_vote_database(settings.votes),
             shelf=FolderShelf(settings.folder / SNAPSHOT_FOLDER),
             staging=staging,
         )
         try:
-            return _run_loop(_serve(settings, core, verifier))
+            return _run_loop(_serve(settings, core, database, verifier))
         finally:
             core.store.close()
             core.votes.close()
@@ -89,13 +92,14 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
             staging.close()
 
 
-async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int | None:
-    snapshots = SnapshotMaker(
-        core.store.snapshot_source,
-        settings.folder / SNAPSHOT_FOLDER,
-        settings.genesis.snapshot_every,
-    )
+async def _serve(
+    settings: NodeSettings, core: Core, database: KeyValue, verifier: Verifier
+) -> int | None:
+    every = settings.genesis.snapshot_every
+    snapshots = SnapshotMaker(core.store.snapshot_source, settings.folder / SNAPSHOT_FOLDER, every)
     driver = Driver(core, verifier, settings.free_bytes, snapshots.on_block)
+    pruner = Pruner(core.store, database, driver.disk, core.shelf, settings.keep_blocks, every)
+    driver.observe(pruner)
     roster = Roster(core.store, settings.key.public_key, _given_peers(settings))
     transport = Transport(
         settings.genesis.chain,
@@ -133,6 +137,7 @@ async def _serve(settings: NodeSettings, core: Core, verifier: Verifier) -> int 
     try:
         await driver.run()
     finally:
+        await pruner.stop()
         await snapshots.stop()
         await server.stop()
         await transport.stop()

@@ -164,6 +164,8 @@ class NodeConfig(Settings):
     password_file: str = ""
     data: str = "data"
     votes: str = "votes"
+    # 0 keeps every block; else at least so many of the newest stay, and all that is needed besides.
+    keep_blocks: Annotated[int, Field(ge=0)] = 0
     # How to get what others have and this node lacks much of: "snapshot" takes the newest and has
     # no blocks below it, "blocks" executes every one.
     catch_up: Annotated[str, Field(pattern="^(snapshot|blocks)$")] = "snapshot"

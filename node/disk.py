@@ -40,6 +40,7 @@ class Disk:
         self._retry_s = retry_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="disk")
         self._failure = ""
+        self._turn = asyncio.Lock()
 
     @property
     def failing(self) -> bool:
@@ -65,6 +66,10 @@ class Disk:
 
         `action` must be the same write each time. Raises `StoreFailure` for damage.
         """
+        async with self._turn:
+            await self._write(action, reopen)
+
+    async def _write(self, action: Callable[[], None], reopen: Callable[[], None]) -> None:
         tried = False
         while True:
             try:

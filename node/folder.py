@@ -29,7 +29,7 @@ from node.protocol.settings import split_address
 class NodeSettings:
     """Everything that a node needs to start. `listen` and `http` are (host, port).
 
-    `snapshots`: whether it may take one instead of many blocks.
+    `snapshots`: whether it may take one instead of many blocks; `keep_blocks`: 0 is all.
     """
 
     name: str
@@ -46,6 +46,7 @@ class NodeSettings:
     log_level: str
     http_limits: HttpLimits
     snapshots: bool = True
+    keep_blocks: int = 0
     joining: Joining | None = None
 
     def free_bytes(self) -> int:
@@ -81,6 +82,7 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
         log_level=config.log_level,
         http_limits=config.http_limits,
         snapshots=config.catch_up == "snapshot",
+        keep_blocks=config.keep_blocks,
         joining=joining,
     )
 

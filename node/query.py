@@ -29,6 +29,7 @@ from node.views import (
     block_view,
     certified_bytes,
     event_view,
+    header_only_view,
     is_recipient,
     quorum_view,
     receipt_for,
@@ -195,7 +196,14 @@ class Query:
         return height
 
     def block(self, height: int) -> Json:
-        """One final block; raises `Refused` `NOT_FOUND` or `PRUNED`."""
+        """One final block; raises `Refused` `NOT_FOUND` or `PRUNED`.
+
+        Where only header and certificate are left, since they prove the validators that follow,
+        its `transactions` are null.
+        """
+        handover = self._store.handover(height + 1)
+        if handover is not None and height < self._store.oldest.block:
+            return header_only_view(handover.header, handover.certificate)
         return block_view(self._block(height)[0])
 
     def block_transactions(self, height: int, after: int, limit: int, viewer: Viewer) -> Json:

@@ -21,6 +21,7 @@ from node.protocol.block import BlockHeader, CertifiedBlock, Receipt
 from node.protocol.encoding import encode
 from node.protocol.errors import Refused
 from node.protocol.genesis import Genesis, interface_hash
+from node.protocol.history import Handover
 from node.protocol.json_view import arguments_from_json, to_json
 from node.protocol.proofs import StateProof
 from node.views import Json, certified_bytes
@@ -68,6 +69,8 @@ class Store(Reader, Protocol):
     def oldest(self) -> OldestKept: ...
 
     def block(self, height: int) -> CertifiedBlock | None: ...
+
+    def handover(self, first_height: int) -> Handover | None: ...
 
     def receipts(self, height: int) -> tuple[Receipt, ...]: ...
 

@@ -34,11 +34,17 @@ def block_summary(block: CertifiedBlock) -> Json:
 
 def block_view(block: CertifiedBlock) -> Json:
     """A block without its transactions: header, certificate, and both as canonical bytes."""
+    view = header_only_view(block.header, block.certificate)
+    return {**view, "transactions": len(block.transactions)}
+
+
+def header_only_view(header: BlockHeader, certificate: CommitCertificate) -> Json:
+    """The same of a block whose transactions have been pruned."""
     return {
-        "header": header_view(block.header, block.certificate.block_id),
-        "certificate": to_json(block.certificate),
-        "transactions": len(block.transactions),
-        "canonical": certified_bytes(block.header, block.certificate),
+        "header": header_view(header, certificate.block_id),
+        "certificate": to_json(certificate),
+        "transactions": None,
+        "canonical": certified_bytes(header, certificate),
     }
 
 

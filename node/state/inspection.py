@@ -323,8 +323,7 @@ class Inspection:
         last: tuple[bytes, bytes] | None = None
         for key, value in self._records.iterate(HISTORY, successor(HISTORY)):
             own, height = key[3:-8], int.from_bytes(key[-8:], "big")
-            known = self._oldest.history <= height <= self._top
-            if len(own) != int.from_bytes(key[1:3], "big") or not known:
+            if len(own) != int.from_bytes(key[1:3], "big") or height > self._top:
                 faults.add(f"account {own.hex()} at height {height}: there is no such place")
             if last is not None and last[0] != own:
                 self._inspect_last_balance(*last, faults)

@@ -35,6 +35,9 @@ class KeyValue(Records, Protocol):
     def snapshot(self) -> Records:
         """What is there now, for readers that must not see a write in progress."""
 
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Give back the room of what was deleted within start ≤ key < stop; takes a while."""
+
     def reopen(self) -> None:
         """Make it writable again after a failed write, of which all or nothing is there now.
 
@@ -79,6 +82,9 @@ class MemoryKeyValue:
     def snapshot(self) -> Records:
         """Itself: in memory, nobody reads while a write is in progress."""
         return self
+
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Nothing to do."""
 
     def reopen(self) -> None:
         """Nothing to do."""

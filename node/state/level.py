@@ -100,6 +100,13 @@ class LevelKeyValue(LevelRecords):
         """What is there now, for readers that must not see a write in progress. Costs a µs."""
         return LevelRecords(self._path, self._database.snapshot())
 
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Give back the room of what was deleted within start ≤ key < stop; takes a while."""
+        try:
+            self._database.compact_range(start=start, stop=stop)
+        except _ERRORS as error:
+            raise _failure(self._path, error) from None
+
     def reopen(self) -> None:
         """Make it writable again after a failed write, of which all or nothing is there now.
 

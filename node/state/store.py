@@ -38,6 +38,7 @@ from node.state.layout import (
     OLDEST_KEY,
     RECEIPTS,
     HeadRecord,
+    Oldest,
     Origin,
     block_index_key,
     damaged,
@@ -100,7 +101,7 @@ class Store:
         self._is_new = _check_origin(self._view, depth, genesis_hash)
         self.tree: Final = load_tree(depth, self._recent, progress)
         self._head = self._load_head()
-        self.oldest: Final = decoded(oldest_codec, self._view.get(OLDEST_KEY)) or EVERYTHING
+        self._oldest = decoded(oldest_codec, self._view.get(OLDEST_KEY)) or EVERYTHING
 
     # ---- reading
 
@@ -113,6 +114,11 @@ class Store:
     def head(self) -> Head:
         """The last committed block."""
         return self._head
+
+    @property
+    def oldest(self) -> Oldest:
+        """From which heights on blocks, and balances, are kept."""
+        return self._oldest
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The record under `key` at the head, or None."""
@@ -247,6 +253,15 @@ class Store:
         """`write` and `adopt` in one."""
         self.write(batch)
         self.adopt(batch)
+
+    def forget(self, oldest: Oldest) -> None:
+        """What is older is about to be pruned: say so from now on."""
+        self._oldest = oldest
+
+    def refresh(self) -> None:
+        """Read what is there now, so that nothing that was pruned is held on to."""
+        self._view = self._database.snapshot()
+        self._recent.move(self._view, ())
 
     def snapshot_source(self) -> Source:
         """What a snapshot of the head is made of; raises `StoreFailure` `NO_BLOCK_YET`."""

@@ -75,6 +75,9 @@ class SimDisk:
             self._apply(self._half_written, sync=False)
         self._half_written = ()
 
+    def compact(self, start: bytes, stop: bytes) -> None:
+        """Nothing to do."""
+
     def close(self) -> None:
         """Nothing to give free."""
 
