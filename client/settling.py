@@ -17,6 +17,7 @@ from client.errors import ClientError, Expired, Overloaded, Rejected, Unproven, 
 from client.light import LightClient
 from client.outcomes import Outcome, parse_outcome
 from client.verified import VerifiedReader
+from node.protocol.transaction import VALID_FOR_MS_MAX
 
 TURN_SECONDS_MAX = 3.0
 TURN_SECONDS_MIN = 0.5
@@ -102,25 +103,37 @@ class Settling:
         return self._light.validators_at(self._light.head.height + 1).faulty_max
 
     async def _check_expired(self, transaction_id: bytes, valid_until: int) -> None:
-        """Raise `Expired` if more nodes than may lie are past `valid_until` without the id."""
+        """Raise `Expired` if more nodes than may lie are past `valid_until` without the id.
+
+        Those count that have kept the blocks in which it could stand.
+        """
         silent = 0
         for url in self._connection.urls:
             try:
                 header = await self._verified.header("latest", url)
                 path = f"/v1/transactions/{transaction_id.hex()}"
                 answer = await self._connection.ask(Request("GET", path), url)
+                would_know = await self._has_kept(valid_until - VALID_FOR_MS_MAX, url)
             except ClientError:
                 continue
             if parse_outcome(transaction_id.hex(), answer.body).final:
                 return
             # The header was asked for first: the look-up saw at least that block.
-            silent += header.time_ms > valid_until
+            silent += would_know and header.time_ms > valid_until
         if silent > self._liars_max:
             identity = transaction_id.hex()
             message = (
                 f"{identity} was not ordered in its lifetime and never will be; send a new one"
             )
             raise Expired(EXPIRED, message, id=identity)
+
+    async def _has_kept(self, since_ms: int, url: str) -> bool:
+        """Whether the node at `url` has all blocks since then: it may have pruned some."""
+        status = (await self._connection.ask(Request("GET", "/v1/status"), url)).body
+        oldest = str(status.get("pruned_below", "1"))
+        if oldest == "1":
+            return True
+        return (await self._verified.header(oldest, url)).time_ms < since_ms
 
 
 async def pause(error: Overloaded, deadline: float) -> None:

@@ -84,6 +84,11 @@ class Query:
         return self.records.head
 
     @property
+    def oldest_height(self) -> int:
+        """The first height whose block is here."""
+        return self._store.oldest.block
+
+    @property
     def state_head(self) -> StoredHead:
         """The last final block with the state root after it."""
         return self._store.head

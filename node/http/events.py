@@ -121,6 +121,10 @@ def _position(ask: Ask) -> tuple[int, int]:
     height, index = int(match[1]), int(match[2])
     if height > ask.service.query.head.height:
         raise Refused("BAD_PARAMETER", "Last-Event-ID is beyond the last final block")
+    if height < (oldest := ask.service.query.oldest_height) and oldest > 1:
+        raise Refused(
+            "PRUNED", f"the first block here is {oldest}; another node may have kept more"
+        )
     return max(height - 1, 0), index + 1 if height else 0
 
 

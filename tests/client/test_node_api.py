@@ -26,6 +26,7 @@ from node.http.sessions import SESSION_MS
 from node.protocol.json_view import to_json
 from node.protocol.sealing import Opener
 from node.protocol.transaction import Call, SealedCall, Transaction
+from node.state.layout import Oldest
 from tests.client.support import Node, connect, serve, serve_handler, serve_silence
 from tests.http.support import CARD, HOLDER, STRANGER, World
 from tests.protocol.support import EPOCH_SECRET
@@ -229,6 +230,24 @@ async def test_expired_is_said_only_with_more_certified_heads_than_may_lie(shop:
                     assert error.value.details["id"] == transaction.id.hex()
                 else:
                     assert not (await api.wait(transaction.id, 0.3, until)).final
+
+
+async def test_a_node_that_has_pruned_the_blocks_of_then_cannot_tell(shop: World) -> None:
+    """It may have been booked in one of those, and a new one in its place would pay twice."""
+    async with (
+        serve(shop) as first,
+        serve(shop) as second,
+        connect(shop, [first.url, second.url]) as api,
+    ):
+        transaction = _consume(api, valid_for_ms=500)
+        shop.commit()
+        shop.commit()
+        kept = shop.store.oldest
+        shop.store.forget(Oldest(shop.store.head.height, shop.store.head.height))
+        assert not (await api.wait(transaction.id, 0.3, transaction.body.valid_until)).final
+        shop.store.forget(kept)
+        with pytest.raises(Expired):
+            await api.wait(transaction.id, 0.3, transaction.body.valid_until)
 
 
 async def test_while_the_head_is_younger_it_is_pending(shop: World) -> None:

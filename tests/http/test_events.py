@@ -11,6 +11,7 @@ import pytest
 
 from node.http import events, feed
 from node.protocol.transaction import Call
+from node.state.layout import Oldest
 from tests.http.conftest import Api
 from tests.http.support import BANK, HOLDER, STRANGER, World
 
@@ -209,6 +210,21 @@ async def test_shutdown_ends_streams_at_once(api: Api) -> None:
 async def test_bad_requests(api: Api, query: str, last: str | None) -> None:
     headers = {} if last is None else {"Last-Event-ID": last}
     assert await api.code("GET", f"/v1/events{query}", 400, headers=headers) == "BAD_PARAMETER"
+
+
+async def test_resuming_before_the_oldest_block_is_refused_as_pruned(
+    api: Api, world: World
+) -> None:
+    for _ in range(3):
+        world.commit()
+    world.store.forget(Oldest(3, 3))
+    for last in ("0.0", "2.7"):
+        response = await api.http.get(
+            f"{api.server.url}/v1/events", headers={"Last-Event-ID": last}
+        )
+        assert response.status == 410
+        assert (await response.json())["code"] == "PRUNED"
+    await listen(api, last="3.0")
 
 
 async def test_a_bad_token_is_refused_before_the_stream(api: Api) -> None:
