@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     create.add_argument("--nodes", type=int, help="that many validators on this machine instead")
     create.add_argument("--ports-from", type=int, help="their first port; two for each validator")
+    create.add_argument("--time-scale", type=int, help="run policy time that many times as fast")
     create.set_defaults(run=_create)
 
     init = commands.add_parser("init", help="make this host's node keys, to found a network with")
@@ -151,6 +152,8 @@ def _create(options: argparse.Namespace) -> int:
             None if first is None else [(first + 2 * i, first + 2 * i + 1) for i in range(count)]
         )
         config = config.with_local_nodes(count, ports)
+    if options.time_scale is not None:
+        config = config.with_time_scale(options.time_scale)
     generated = config.dev and not members and PASSWORD_VARIABLE not in os.environ
     password = None if generated else find_password(new=True)
     genesis = create_network(config, options.dir, password, now_ms(), members)

@@ -124,10 +124,11 @@ class NetworkConfig(Settings):
             }
             for number, (peer, http) in enumerate(ports, 1)
         )
-        try:
-            return NetworkConfig.model_validate(content)
-        except ValidationError as error:
-            raise misconfigured(error, "local nodes") from None
+        return _network(content, "local nodes")
+
+    def with_time_scale(self, time_scale: int) -> NetworkConfig:
+        """The same dev network with its policy time so many times as fast; raises `BAD_CONFIG`."""
+        return _network({**self.model_dump(), "time_scale": time_scale}, "--time-scale")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -150,6 +151,13 @@ class NetworkConfig(Settings):
         if self.time_scale != 1 and not self.dev:
             raise ValueError("time_scale: only a dev network may run faster; set it to 1")
         return self
+
+
+def _network(content: dict[str, object], source: str) -> NetworkConfig:
+    try:
+        return NetworkConfig.model_validate(content)
+    except ValidationError as error:
+        raise misconfigured(error, source) from None
 
 
 class NodeConfig(Settings):

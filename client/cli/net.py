@@ -35,6 +35,10 @@ NodesOption = Annotated[
 PortOption = Annotated[
     int | None, typer.Option("--ports-from", min=1, max=65_000, help="Their first port.")
 ]
+ScaleOption = Annotated[
+    int | None,
+    typer.Option("--time-scale", min=1, help="Dev: policy time runs that many times as fast."),
+]
 NetworkOption = Annotated[
     Path | None, typer.Option("--network", help="The description.  [default: ./network.toml]")
 ]
@@ -70,10 +74,17 @@ def up(
     nodes: NodesOption = None,
     network: NetworkOption = None,
     ports_from: PortOption = None,
+    time_scale: ScaleOption = None,
 ) -> None:
     """Start a local network in the background, creating it first if there is none."""
     if not session.folder.exists:
-        create(session, nodes, network, ports_from)
+        create(session, nodes, network, ports_from, time_scale)
+    elif time_scale not in (None, session.folder.genesis.time_scale):
+        have = session.folder.genesis.time_scale
+        raise Misconfigured(
+            "NETWORK_EXISTS",
+            f"{session.folder.path} has time_scale {have}; give another --dir, or `groat reset`",
+        )
     elif nodes not in (None, len(session.folder.endpoints)):
         have = len(session.folder.endpoints)
         raise Misconfigured(
@@ -107,6 +118,7 @@ def create(
     nodes: NodesOption = None,
     network: NetworkOption = None,
     ports_from: PortOption = None,
+    time_scale: ScaleOption = None,
     member: MemberOption = None,
 ) -> None:
     """Turn network.toml into keys, certificates, genesis.json and one folder per node.
@@ -118,6 +130,8 @@ def create(
         arguments += ["--nodes", str(nodes)]
     if ports_from is not None:
         arguments += ["--ports-from", str(ports_from)]
+    if time_scale is not None:
+        arguments += ["--time-scale", str(time_scale)]
     for path in member or ():
         arguments += ["--member", str(path)]
     create_network(session.folder.path, arguments)
