@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from contracts.catalog import CONTRACTS
+from contracts.kernel.context import BlockInfo
+from contracts.kernel.registry import execute
+from contracts.kernel.state import Overlay
 from contracts.prepaid.contract import PREPAID
 from contracts.prepaid.models import FACE_MAX, LOTS_MAX
 from tests.contracts.prepaid_scenes import (
@@ -23,7 +27,7 @@ from tests.contracts.prepaid_scenes import (
     winding_up,
     with_ticket,
 )
-from tests.contracts.world import DAY_MS, World, id_of, key_of
+from tests.contracts.world import DAY_MS, TICKETS, Prepared, World, id_of, key_of
 
 MAX = (1 << 63) - 1
 Case = Callable[[World], str]
@@ -366,3 +370,15 @@ def test_sums_beyond_64_bits_are_rejected() -> None:
     world = nearly_full(prepared())
     assert world.open_card("n", "bob", 10) == "OVERFLOW"
     assert world.last.details == {"what": "paid"}
+
+
+@pytest.mark.parametrize("action", [*PREPAID.actions, *PREPAID.governed])
+def test_r3_1_a_clear_call_is_refused_where_genesis_does_not_allow_it(action: str) -> None:
+    world = World(allow_clear=False)
+    known = PREPAID.actions.get(action) or PREPAID.governed[action]
+    call = Prepared("prepaid", action, known.args.model_construct(), sealed=False)
+    block = BlockInfo(1, world.time_ms, 1)
+    result = execute(
+        CONTRACTS, Overlay(world.memory), block, key_of("bank"), bytes(32), [call], TICKETS
+    )
+    assert result.code == "BAD_ENVELOPE"
