@@ -7,9 +7,9 @@ running node reads it again at once. Nothing of the machine is changed, and nobo
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from client.local import LocalNetwork
+from client.local import LocalNetwork, LocalNode, State
 from node.protocol.cut import read_cut, write_cut
 from node.protocol.errors import Misconfigured
 
@@ -42,14 +42,21 @@ def partition(network: LocalNetwork, sides: Sequence[Sequence[str]]) -> None:
     for one in network.nodes:
         far = [name for name in side_of if side_of[name] != side_of.get(one.name, side_of[name])]
         write_cut(one.folder, [keys[name] for name in far])
-        one.signal(signal.SIGUSR2)
+    tell(network.nodes)
 
 
 def heal(network: LocalNetwork) -> None:
     """Mend every line."""
     for one in network.nodes:
         write_cut(one.folder, ())
-        one.signal(signal.SIGUSR2)
+    tell(network.nodes)
+
+
+def tell(nodes: Iterable[LocalNode]) -> None:
+    """Have nodes read again which lines are cut. One that starts just now does so by itself."""
+    for one in nodes:
+        if one.state is State.PAUSED or one.serves():
+            one.signal(signal.SIGUSR2)
 
 
 def cut_lines(network: LocalNetwork) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -120,6 +121,8 @@ def _add_vote_from(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)  # until they are heeded: they would end the process
     from node.app import run_node
     from node.folder import load_node
 

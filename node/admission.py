@@ -52,12 +52,17 @@ class PreparedCall(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """A transaction ready for execution, or with the rejection that its receipt will carry."""
+    """A transaction ready for execution, or with the rejection that its receipt will carry.
+
+    `contracts` are those that checked its arguments, for which `verdict` is kept.
+    """
 
     transaction: Transaction
     calls: tuple[PreparedCall, ...]
     rejection: str
     details: dict[str, Any]
+    verdict: Verdict = Verdict("", "", ())
+    contracts: Mapping[str, Contract] = {}
 
     @property
     def content_hash(self) -> bytes:
@@ -99,7 +104,7 @@ def admit(
         raise Refused(verdict.code, verdict.message)
     transaction = parse_transaction(chain, raw)
     if verdict.code:
-        return Candidate(transaction, (), verdict.code, {})
+        return Candidate(transaction, (), verdict.code, {}, verdict, contracts)
     opened = iter(verdict.opened)
     prepared = []
     for call in transaction.body.calls:
@@ -108,9 +113,15 @@ def admit(
         try:
             args = validate(contracts, clear.contract, clear.action, clear.args)
         except Rejected as rejected:
-            return Candidate(transaction, (), rejected.code, dict(rejected.details))
+            details = dict(rejected.details)
+            return Candidate(transaction, (), rejected.code, details, verdict, contracts)
         prepared.append(PreparedCall(clear.contract, clear.action, args, sealed))
-    return Candidate(transaction, tuple(prepared), "", {})
+    return Candidate(transaction, tuple(prepared), "", {}, verdict, contracts)
+
+
+def admit_again(chain: Chain, contracts: Mapping[str, Contract], candidate: Candidate) -> Candidate:
+    """The same transaction with its arguments checked by other versions of the contracts."""
+    return admit(chain, contracts, candidate.transaction.raw, candidate.verdict)
 
 
 def examine_batch(chain: Chain, opener: Opener, raws: Sequence[bytes]) -> list[Verdict]:

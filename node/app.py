@@ -16,8 +16,8 @@ from typing import Any
 
 import structlog
 
-from contracts.catalog import CONTRACTS
 from node.adoption import adopt, open_staging
+from node.code_hashes import bundled
 from node.core import Core, open_core
 from node.driver import Driver
 from node.folder import NodeSettings
@@ -74,7 +74,7 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
         database = open_level(settings.data)
         core = open_core(
             settings.genesis,
-            CONTRACTS,
+            bundled(),
             settings.key,
             settings.secret,
             database,
@@ -113,7 +113,7 @@ async def _serve(
     driver.observe(roster)
     gossip = TransactionGossip(transport)
     driver.attach(transport, gossip)
-    query = Query(core.store, CONTRACTS, settings.genesis, core.executor.salts, core.opener)
+    query = Query(core.store, core.code, settings.genesis, core.executor.salts, core.opener)
     service = LiveService(settings, query, core, driver, verifier, transport)
     server = HttpServer(service, *settings.http, _bearable(settings.http_limits))
     loop = asyncio.get_running_loop()

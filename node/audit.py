@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import audit
+from node.code import Code
+from node.code_hashes import bundled
 from node.config import NodeConfig
 from node.protocol.errors import StoreFailure
 from node.protocol.genesis import Genesis
@@ -31,7 +32,7 @@ def audit_folder(folder: Path) -> int:
     database = open_level(data)
     try:
         store = Store(database, genesis.tree_depth, genesis.hash)
-        reports = audit(CONTRACTS, store)
+        reports = audit(Code(store, bundled()), store)
         violations = {name: list(report.violations) for name, report in reports.items()}
         broken = any(violations.values())
         report = {

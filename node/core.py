@@ -13,6 +13,8 @@ import msgspec
 from contracts.kernel.registry import Contract, genesis_writes, next_validators
 from node.admission import Candidate, admit, examine_certified
 from node.bodies import vote_entry_codec
+from node.code import Code, FixedCode, Library
+from node.code_hashes import genesis_hashes
 from node.consensus.events import Timeouts
 from node.consensus.replica import Replica
 from node.engine import Engine
@@ -43,11 +45,12 @@ class Core(msgspec.Struct, frozen=True):
     opener: Opener
     shelf: Shelf
     staging: Staging | None
+    code: Code
 
 
 def open_core(
     genesis: Genesis,
-    contracts: Mapping[str, Contract],
+    contracts: Library | Mapping[str, Contract],
     key: PrivateKey,
     secret: CommitteeSecret,
     state_database: KeyValue,
@@ -56,24 +59,24 @@ def open_core(
     shelf: Shelf = NO_SNAPSHOTS,
     staging: Staging | None = None,
 ) -> Core:
-    """Raises `StoreFailure` where a database is damaged or belongs to another network.
+    """The core that runs the versions in a library, or just these contracts.
 
     `shelf` has the snapshots that peers may fetch; without `staging` the node takes none itself.
+    Raises `StoreFailure` where a database is damaged or belongs to another network, and
+    `Misconfigured` `UNKNOWN_CONTRACT_HASH` where it needs a version that is not in the library.
     """
     chain = genesis.chain
     store = Store(state_database, genesis.tree_depth, genesis.hash, progress)
     salts = Salts(secret.privacy_key)
-    executor = Executor(chain, contracts, store, store.tree, salts, _limits(genesis))
+    code = Code(store, contracts) if isinstance(contracts, Library) else FixedCode(contracts)
+    executor = Executor(chain, code, store, store.tree, salts, _limits(genesis))
     if store.is_new:
-        writes = genesis_writes(contracts, genesis_parameters(genesis))
-        delta = store.tree.update(executor.leaf_changes(writes))
-        batch = store.genesis_batch(writes, delta)
-        store.commit(batch)
+        _write_genesis(genesis, code, store, executor)
     votes = _open_votes(vote_database, store)
     opener = Opener(chain, {genesis.epoch.number: secret.epoch_key})
     entries = [vote_entry_codec.decode(raw) for raw in votes.load()]
     restored = _restore_bodies(
-        genesis, contracts, opener, [raw for entry in entries for raw in entry.raws]
+        genesis, code.now, opener, [raw for entry in entries for raw in entry.raws]
     )
     validators = ValidatorSet(*next_validators(store, store.head.height + 1))
     head_block = store.block(store.head.height)
@@ -88,10 +91,10 @@ def open_core(
         genesis.created_ms,
         votes.vote_from,
     )
-    importer = Importer(chain, contracts, opener, executor)
+    importer = Importer(chain, code, opener, executor)
     engine = Engine(
         genesis,
-        contracts,
+        code,
         key.public_key,
         replica,
         executor,
@@ -102,7 +105,14 @@ def open_core(
         votes.vote_from,
         validators,
     )
-    return Core(engine, store, votes, executor, opener, shelf, staging)
+    return Core(engine, store, votes, executor, opener, shelf, staging, code)
+
+
+def _write_genesis(genesis: Genesis, code: Code, store: Store, executor: Executor) -> None:
+    founding = code.founding(genesis_hashes(genesis))
+    writes = genesis_writes(founding, genesis_parameters(genesis))
+    delta = store.tree.update(executor.leaf_changes(writes))
+    store.commit(store.genesis_batch(writes, delta))
 
 
 def _open_votes(database: KeyValue, store: Store) -> VoteLog:

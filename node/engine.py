@@ -8,13 +8,13 @@ the order of the stages. The driver runs it in a node, the simulator in a cluste
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from typing import assert_never
 
-from contracts.kernel.registry import Contract
 from node import outputs as io
 from node.admission import Candidate, Verdict
 from node.bodies import Bodies, VoteEntry
+from node.code import Code, Warner
 from node.consensus import events as consensus
 from node.consensus.replica import Replica
 from node.evidence import EvidenceBook
@@ -58,7 +58,7 @@ class Engine:
     def __init__(
         self,
         genesis: Genesis,
-        contracts: Mapping[str, Contract],
+        code: Code,
         public_key: bytes,
         replica: Replica,
         executor: Executor,
@@ -80,8 +80,9 @@ class Engine:
         self._bodies = Bodies(self.mempool.get)
         self._bodies.restore(restored, restored_height)
         self._serving = Serving(store.block, self._bodies.find, shelf)
-        self._intake = Intake(self._chain, contracts, store, self.mempool, self._bodies)
+        self._intake = Intake(self._chain, code, store, self.mempool, self._bodies)
         self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
+        self._code = Warner(code)
         self._writing: tuple[CertifiedBlock, BlockResult] | None = None
         self._peers: dict[bytes, None] = {}
         self._pending = False
@@ -303,14 +304,16 @@ class Engine:
     def _on_block_written(self, height: int) -> None:
         if self._writing is None or self._writing[0].header.height != height:
             raise AssertionError(f"block {height} was written without being asked for")
-        block, result = self._writing
-        self._writing = None
+        (block, result), self._writing = self._writing, None
         for receipt in result.receipts:
             self.mempool.remove(receipt.transaction_id)
         self._proposals.clear()
         self._bodies.clear(height)
         self._emit(io.Committed(height, result.receipts))
         self._validators = result.next_validators
+        self._out += self._code.warnings(height)
+        if (lacking := self._code.lacking()) is not None:
+            return self._halt("UNKNOWN_CONTRACT_HASH", lacking)
         self._consensus(
             consensus.BlockCommitted(block.header, result.next_validators, block.certificate)
         )

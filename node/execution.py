@@ -18,16 +18,15 @@ import msgspec
 
 from contracts.kernel.context import BlockInfo, Tickets
 from contracts.kernel.registry import (
-    Contract,
     Result,
     begin_block,
     execute,
-    is_private,
     next_validators,
 )
 from contracts.kernel.state import Overlay, Reader
 from contracts.kernel.types import InvariantViolation
-from node.admission import Candidate
+from node.admission import Candidate, admit_again
+from node.code import Code
 from node.protocol.block import Event, Receipt, receipt_hash
 from node.protocol.domain import Chain
 from node.protocol.errors import Refused
@@ -159,13 +158,14 @@ class Executor:
     def __init__(
         self,
         chain: Chain,
-        contracts: Mapping[str, Contract],
+        code: Code,
         state: State,
         tree: Tree,
         salts: Salts,
         limits: Limits,
     ) -> None:
-        self._contracts = contracts
+        self.chain = chain
+        self.code = code
         self._state = state
         self._tree = tree
         self.salts = salts
@@ -226,7 +226,7 @@ class Executor:
         """The salt of one record: empty for public tables."""
         private = self._private.get(table)
         if private is None:
-            private = self._private[table] = is_private(self._contracts, table)
+            private = self._private[table] = self.code.is_private(table)
         return self.salts.of(table, key, value) if private else b""
 
     def apply(self, run: _Run, candidate: Candidate) -> Receipt:
@@ -238,7 +238,7 @@ class Executor:
             return Receipt(transaction.id, candidate.rejection, candidate.details, (), readers)
         try:
             result: Result = execute(
-                self._contracts,
+                run.contracts,
                 run.overlay,
                 run.block,
                 sender,
@@ -289,6 +289,7 @@ class _Run:
     def __init__(self, executor: Executor, height: int, time_ms: int) -> None:
         self._executor = executor
         self.block = BlockInfo(height, time_ms, executor.limits.time_scale)
+        self.contracts = executor.code.at(height)
         self.overlay = executor.overlay(height)
         self.candidates: list[Candidate] = []
         self.receipts: list[Receipt] = []
@@ -298,6 +299,9 @@ class _Run:
 
     def add(self, candidate: Candidate) -> Receipt:
         """Execute one more, or raise `Inadmissible` or `Poison` leaving the run as it was."""
+        if candidate.contracts is not self.contracts:
+            # Its arguments were checked by other versions than those of this height.
+            candidate = admit_again(self._executor.chain, self.contracts, candidate)
         transaction = candidate.transaction
         self._check(candidate)
         receipt = self._executor.apply(self, candidate)

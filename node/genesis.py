@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import GenesisParameters, Rejected, genesis_writes, interface
-from node.code_hashes import code_hashes
+from node.code_hashes import code_hashes, genesis_hashes
 from node.config import NetworkConfig
 from node.members import NewNode, network_files, write_files
 from node.net.tls import Credential, issue_certificate, make_authority, pem_fingerprint
@@ -104,6 +104,7 @@ def genesis_parameters(genesis: Genesis) -> GenesisParameters:
         ),
         assets=tuple((asset.code, asset.scale) for asset in genesis.assets),
         contracts=genesis.parameters,
+        code=genesis_hashes(genesis),
         nodes=tuple(
             (
                 bytes.fromhex(entry.public_key),

@@ -9,12 +9,12 @@ broken: it must halt, and never adopt or overwrite. Asking for blocks is `net.ca
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from contracts.kernel.registry import Contract
 from node.admission import admit, examine_certified
+from node.code import Code
 from node.execution import BlockResult, Executor
 from node.protocol.block import BlockHeader, CertifiedBlock, check_certificate
 from node.protocol.domain import Chain
@@ -44,12 +44,12 @@ class Importer:
     def __init__(
         self,
         chain: Chain,
-        contracts: Mapping[str, Contract],
+        code: Code,
         opener: Opener,
         executor: Executor,
     ) -> None:
         self._chain = chain
-        self._contracts = contracts
+        self._code = code
         self._opener = opener
         self._executor = executor
         self._queue: deque[tuple[bytes, CertifiedBlock]] = deque()
@@ -90,14 +90,10 @@ class Importer:
     def execute(self, block: CertifiedBlock) -> BlockResult:
         """Execute a checked block; raises `Diverged` if the result is not the certified one."""
         header = block.header
+        chain, contracts = self._chain, self._code.at(block.header.height)
         try:
             candidates = [
-                admit(
-                    self._chain,
-                    self._contracts,
-                    raw,
-                    examine_certified(self._chain, self._opener, raw),
-                )
+                admit(chain, contracts, raw, examine_certified(chain, self._opener, raw))
                 for raw in block.transactions
             ]
         except Refused as refusal:

@@ -6,13 +6,14 @@ transaction that a waiting proposal lacks is noted in passing. It orders and exe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from contracts.kernel.registry import Contract, may_send
+from contracts.kernel.registry import may_send
 from contracts.kernel.state import Reader
 from node.admission import SEAL_CODES, Candidate, Verdict, admit
 from node.bodies import Bodies
+from node.code import Code
 from node.mempool import Mempool
 from node.outputs import SubmitResult
 from node.protocol.domain import Chain
@@ -47,13 +48,13 @@ class Intake:
     def __init__(
         self,
         chain: Chain,
-        contracts: Mapping[str, Contract],
+        code: Code,
         state: FinalState,
         mempool: Mempool,
         bodies: Bodies,
     ) -> None:
         self._chain = chain
-        self._contracts = contracts
+        self._code = code
         self._state = state
         self._mempool = mempool
         self._bodies = bodies
@@ -87,7 +88,7 @@ class Intake:
     def _take_one(
         self, raw: bytes, verdict: Verdict, from_client: bool, now_ms: int
     ) -> tuple[SubmitResult, Candidate | None]:
-        candidate = admit(self._chain, self._contracts, raw, verdict)
+        candidate = admit(self._chain, self._code.now, raw, verdict)
         identity = candidate.transaction.id
         self._bodies.arrived(candidate)
         if self._state.find(identity) is not None:

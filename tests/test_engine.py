@@ -19,9 +19,12 @@ from contracts.kernel.contract import Action, Contract
 from contracts.kernel.types import Args
 from node import outputs as io
 from node.admission import examine
+from node.code import Library
 from node.core import Core, open_core
 from node.heads import Standing
+from node.protocol.domain import Chain
 from node.protocol.errors import PeerFault
+from node.protocol.genesis import Genesis
 from node.protocol.messages import BlockRange, Head, Message, Transactions
 from node.protocol.transaction import Call, Transaction, sign_transaction
 from node.state.keyvalue import MemoryKeyValue
@@ -36,8 +39,11 @@ GYM = bytes(16)
 class Node:
     """One core, with the outputs that its driver would perform."""
 
-    def __init__(self, name: str, contracts: Mapping[str, Contract]) -> None:
+    def __init__(
+        self, name: str, contracts: Library | Mapping[str, Contract], genesis: Genesis
+    ) -> None:
         self.key = key_of(name)
+        self.genesis = genesis
         self.contracts = contracts
         self.state_disk, self.vote_disk = MemoryKeyValue(), MemoryKeyValue()
         self.core = self.open()
@@ -55,7 +61,7 @@ class Node:
     def open(self) -> Core:
         """What starts on the disks as they are."""
         disks = self.state_disk, self.vote_disk
-        return open_core(GENESIS, self.contracts, self.key, SECRET, *disks)
+        return open_core(self.genesis, self.contracts, self.key, SECRET, *disks)
 
     @property
     def height(self) -> int:
@@ -65,9 +71,16 @@ class Node:
 class Cluster:
     """Four nodes, a queue of messages, and a clock that moves when told to."""
 
-    def __init__(self, contracts: Mapping[str, Mapping[str, Contract]] | None = None) -> None:
-        names = [entry.name for entry in GENESIS.validators]
-        self.nodes = {name: Node(name, (contracts or {}).get(name, CONTRACTS)) for name in names}
+    def __init__(
+        self,
+        contracts: Mapping[str, Library | Mapping[str, Contract]] | None = None,
+        genesis: Genesis = GENESIS,
+    ) -> None:
+        self.genesis = genesis
+        self.nodes = {
+            name: Node(name, (contracts or {}).get(name, CONTRACTS), genesis)
+            for name in [entry.name for entry in genesis.validators]
+        }
         self.by_key = {node.key.public_key: node for node in self.nodes.values()}
         self.down: set[str] = set()
         self.drop: Callable[[Node, Node, Message], bool] = lambda source, target, message: False
@@ -148,7 +161,7 @@ class Cluster:
         self, raws: tuple[bytes, ...], origin: bytes | None, request: int = 0
     ) -> io.Examined:
         node = next(iter(self.nodes.values()))
-        items = tuple((raw, examine(GENESIS.chain, node.core.opener, raw)) for raw in raws)
+        items = tuple((raw, examine(self.genesis.chain, node.core.opener, raw)) for raw in raws)
         return io.Examined(items, origin, request)
 
     def submit(self, name: str, *transactions: Transaction) -> None:
@@ -190,9 +203,14 @@ class Cluster:
 _nonces = iter(range(1_000_000))
 
 
-def transaction(sender: str, call: Call, valid_until: int = START_MS + 300_000) -> Transaction:
+def transaction(
+    sender: str,
+    call: Call,
+    valid_until: int = START_MS + 300_000,
+    chain: Chain = GENESIS.chain,
+) -> Transaction:
     nonce = next(_nonces).to_bytes(16, "big")
-    return sign_transaction(GENESIS.chain, key_of(sender), nonce, valid_until, (call,))
+    return sign_transaction(chain, key_of(sender), nonce, valid_until, (call,))
 
 
 def filing(identity: bytes = GYM) -> Transaction:

@@ -224,7 +224,7 @@ def test_a_contract_that_is_not_deterministic(monkeypatch: pytest.MonkeyPatch) -
         code_hashes, "contract_sources", lambda name: {f"{name}/bad.py": "import time\n"}
     )
     with pytest.raises(Misconfigured) as error:
-        code_hashes.check_sources(["prepaid"])
+        code_hashes.check_sources("prepaid")
     assert error.value.code == "CONTRACT_LINT"
     assert "prepaid/bad.py" in error.value.message
 
@@ -234,7 +234,7 @@ def test_hashes_are_of_the_text_and_not_of_its_line_ends(
 ) -> None:
     hashes = code_hashes.code_hashes()
     assert len(set(hashes.values())) == len(hashes) >= 2
-    assert "catalog.py" in code_hashes.contract_sources("kernel")
+    assert "catalog.py" not in code_hashes.contract_sources("kernel"), "it lists every version"
     copy = Path(shutil.copytree(code_hashes._ROOT, tmp_path / "contracts"))
     for path in copy.rglob("*.py"):
         path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))

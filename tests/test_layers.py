@@ -41,16 +41,20 @@ ROOMS: dict[str, set[str]] = {
     "node.net": PROTOCOL | {"node.net"},
     "node.http": PROTOCOL | KERNEL | VIEWS | {"node.http"},
     "node.mempool": PROTOCOL | CANDIDATES,
-    "node.execution": PROTOCOL | KERNEL | CANDIDATES,
+    "node.execution": PROTOCOL | KERNEL | CANDIDATES | {"node.code"},
     "node.query": PROTOCOL | KERNEL | VIEWS,
     "node.records": PROTOCOL | KERNEL | VIEWS,
     "node.views": PROTOCOL | KERNEL,
     # What stages hand to each other.
     "node.admission": PROTOCOL | KERNEL,
     "node.bodies": PROTOCOL | CANDIDATES,
+    "node.code": PROTOCOL | KERNEL | {"node.outputs"},
     "node.outputs": PROTOCOL | CANDIDATES,
-    "node.importer": PROTOCOL | KERNEL | CANDIDATES | {"node.execution"},
-    "node.intake": PROTOCOL | KERNEL | CANDIDATES | {"node.bodies", "node.mempool", "node.outputs"},
+    "node.importer": PROTOCOL | KERNEL | CANDIDATES | {"node.code", "node.execution"},
+    "node.intake": PROTOCOL
+    | KERNEL
+    | CANDIDATES
+    | {"node.bodies", "node.code", "node.mempool", "node.outputs"},
     "node.evidence": PROTOCOL | {"node.consensus.votes"},
     "node.examination": set(),
     "node.heads": PROTOCOL,
@@ -63,7 +67,7 @@ ROOMS: dict[str, set[str]] = {
     "node.trust": PROTOCOL | {"contracts", "node.execution", "node.state.trust"},
     # Files and settings.
     "node.config": PROTOCOL | {"node.http.limits"},
-    "node.code_hashes": PROTOCOL | {"contracts"},
+    "node.code_hashes": PROTOCOL | {"contracts", "node.code"},
     "node.genesis": PROTOCOL
     | {"contracts", "node.code_hashes", "node.config", "node.members", "node.net.tls"},
     "node.joining": PROTOCOL | {"node.config", "node.folder", "node.members", "node.net.tls"},

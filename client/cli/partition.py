@@ -10,7 +10,7 @@ import typer
 
 from client.cli.session import Session, command
 from client.local import LocalNetwork, NodeFailure, State
-from client.partition import cut_lines, heal, partition, sides_of
+from client.partition import cut_lines, heal, partition, sides_of, tell
 
 APPLY_SECONDS_MAX = 5.0
 POLL_SECONDS = 0.05
@@ -69,6 +69,7 @@ async def _applied(session: Session, network: LocalNetwork) -> None:
             if time.monotonic() > deadline:
                 raise NodeFailure("NODE_SILENT", f"{', '.join(late)} did not follow; see its log")
             await asyncio.sleep(POLL_SECONDS)
+            tell(network.select(late))
     rows = [
         {"node": one.name, "state": str(one.state), "cut_from": list(wanted[one.name])}
         for one in network.nodes

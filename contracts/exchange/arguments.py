@@ -157,6 +157,14 @@ class Provide(Args):
     amt: Amount
 
 
+class Redeem(Args):
+    """Units that a peripheral earned, under an id that it chose at random."""
+
+    supply: Id16
+    asset: Code
+    amt: Amount
+
+
 class SubmitRequest(Args):
     """A request in JSON, under an order id chosen at random.
 

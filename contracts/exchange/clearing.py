@@ -1,8 +1,9 @@
-"""After the exchange: what platforms owe each other, and whether their own books agree.
+"""After the exchange: who owes whom how much money, and whether the platforms' own books agree.
 
 Each order that became final adds the units that a platform provided, or takes off those that it
 took back, at the settle price of the execution. Settling a period pays the net of each platform
-against the issuer of the general asset; parts of a minor unit stay for the next period. The
+against the issuer of the general asset; what is less than a minor unit stays for the next period.
+What peripherals earned they redeem: the units are burned and their platform owes the money. The
 statement of a platform is compared line by line with the bookings of its confirmations. It never
 moves units: what has no effect here is due back there, and the statement shows when that was done.
 """
@@ -13,8 +14,9 @@ import hashlib
 
 import msgspec
 
-from contracts.exchange.arguments import Reconcile, Settle, StatementLine
+from contracts.exchange.arguments import Reconcile, Redeem, Settle, StatementLine
 from contracts.exchange.completion import PLATFORM_ROLES, add_booking
+from contracts.exchange.issuing import is_known
 from contracts.exchange.models import (
     DIFFERS,
     DUE_BACK,
@@ -28,9 +30,11 @@ from contracts.exchange.models import (
     Platform,
     Settlement,
     Statement,
+    Supply,
 )
 from contracts.exchange.orders import REPLAYED
 from contracts.exchange.pricing import bounded, replace
+from contracts.exchange.requirement import check_not_frozen
 from contracts.exchange.tables import (
     BOOKINGS,
     BOOKS,
@@ -39,6 +43,7 @@ from contracts.exchange.tables import (
     PLATFORMS,
     SETTLEMENTS,
     STATEMENTS,
+    SUPPLIES,
     book_key,
     booking_key,
     house_of,
@@ -46,10 +51,20 @@ from contracts.exchange.tables import (
     settlements_of,
 )
 from contracts.exchange.trade import policy_of
-from contracts.exchange.wallets import SETTLEMENT, next_number, platform_of
+from contracts.exchange.wallets import (
+    EARNED,
+    ISSUED,
+    SETTLEMENT,
+    add_to_book,
+    next_number,
+    platform_of,
+    pool_account,
+)
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
-from contracts.kernel.ledger import Leg, account_key
+from contracts.kernel.freezing import ALL
+from contracts.kernel.ledger import LEG_AMOUNT_MAX, Leg, account_key
+from contracts.kernel.types import AMOUNT_MAX
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
@@ -76,7 +91,7 @@ def _settle_one(
 ) -> int:
     """Pay one platform's net; how many settlements that were, 0 or 1."""
     book = ctx.state.need(BOOKS, book_key(platform.asset))
-    amt = abs(book.owed_parts) // platform.settle_per
+    amt = min(abs(book.owed_parts) // platform.settle_per, LEG_AMOUNT_MAX)
     if not amt:
         return 0
     issuer_owes = book.owed_parts > 0
@@ -85,7 +100,7 @@ def _settle_one(
     )
     settled = amt * platform.settle_per if issuer_owes else -amt * platform.settle_per
     total = book.settled_parts + settled
-    bounded(abs(total), "settled")
+    bounded(abs(total), "settled", AMOUNT_MAX)
     changed = replace(book, owed_parts=book.owed_parts - settled, settled_parts=total)
     ctx.state.put(BOOKS, book_key(platform.asset), changed)
     if debtor != creditor:
@@ -105,6 +120,35 @@ def _settle_one(
     }
     ctx.emit("Settled", data, (debtor.hex(), creditor.hex(), *OVERSIGHT))
     return 1
+
+
+def redeem(ctx: Context, args: Redeem) -> Details:
+    """A peripheral hands in units that it earned; their platform owes it the settle price.
+
+    Less than a minor unit is not paid: the peripheral waits until it has more.
+    """
+    platform = platform_of(ctx.state, args.asset)
+    supply = Supply("REDEEM", args.asset, platform.owner, ctx.sender, "", args.amt)
+    if is_known(ctx, args.supply, supply):
+        return dict(REPLAYED)
+    check_not_frozen(ctx, platform, ALL)
+    amt = bounded(args.amt * platform.settle_price // platform.settle_per, "amt")
+    if not amt:
+        ctx.reject("LOT_TOO_SMALL", settle_per=platform.settle_per)
+    currency = policy_of(ctx).currency
+    earned = ctx.ledger.open(ctx.sender, args.asset, EARNED, (ctx.sender,))
+    ctx.ledger.open(ctx.sender, currency, SETTLEMENT, (ctx.sender,), may_go_negative=True)
+    ctx.state.insert(SUPPLIES, args.supply, supply)
+    issued = pool_account(args.asset, args.asset, ISSUED)
+    ctx.ledger.transfer(Leg(earned, issued, args.amt))
+    add_to_book(ctx, args.asset, burned=args.amt)
+    if ctx.sender != platform.owner:
+        debtor = account_key(platform.owner, currency, SETTLEMENT)
+        creditor = account_key(ctx.sender, currency, SETTLEMENT)
+        ctx.ledger.transfer(Leg(debtor, creditor, amt))
+    data = {"supply": args.supply, "asset": args.asset, "units": args.amt, "amt": amt}
+    ctx.emit("Redeemed", data, (ctx.sender.hex(), platform.owner.hex(), *OVERSIGHT))
+    return {"amt": amt, "currency": currency}
 
 
 # ---- reconciliation
@@ -185,5 +229,6 @@ def counts_of(statement: Statement) -> dict[str, int]:
 
 ACTIONS = {
     "settle": Action(Settle, settle, ("operator",)),
+    "redeem": Action(Redeem, redeem, ("peripheral",)),
     "reconcile": Action(Reconcile, reconcile, (*PLATFORM_ROLES, "operator")),
 }

@@ -39,7 +39,7 @@ from contracts.exchange.tables import (
     delivery_readers,
     numbered,
 )
-from contracts.exchange.wallets import next_number, platform_of
+from contracts.exchange.wallets import is_due, next_number, platform_of, sweep
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
 from contracts.kernel.freezing import ALL
@@ -218,10 +218,12 @@ def timeout(ctx: Context, args: OrderArgs) -> Details:
 def expire_orders(ctx: Context, args: Page) -> Details:
     """Anybody ends the orders whose deadlines have come, a page at a time; call until done."""
     page = ctx.state.scan(DEADLINES, DEADLINES_KEY, None, args.limit)
-    due = [ref.order for key, ref in page if int.from_bytes(key[16:24], "big") <= ctx.time_ms]
-    for order_id in due:
+    due = [ref.order for key, ref in page if is_due(ctx, key)]
+
+    def end(order_id: bytes) -> None:
         trade.refund(ctx, order_id, ctx.state.need(ORDERS, order_id), TIMEOUT)
-    return {"expired": len(due), "done": len(due) < args.limit}
+
+    return sweep(ctx, due, args.limit, end)
 
 
 ACTIONS = {

@@ -81,6 +81,7 @@ EXCHANGE = Contract(
         "Refunded",
         "LateSuccess",
         "Settled",
+        "Redeemed",
         "Reconciled",
     ),
     parameters=Parameters,

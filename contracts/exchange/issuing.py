@@ -42,7 +42,7 @@ def issue(ctx: Context, args: Issue) -> Details:
     person = identity_of(ctx.state, args.user)
     user = args.user if person is None else person.public_key
     supply = Supply("ISSUE", args.asset, ctx.sender, user, "", args.amt)
-    if _is_known(ctx, args.supply, supply):
+    if is_known(ctx, args.supply, supply):
         return dict(REPLAYED)
     if person is None:
         ctx.reject("NOT_FOUND", what=IDENTITIES.name)
@@ -70,14 +70,13 @@ def retire(ctx: Context, args: Provide) -> Details:
 
 def expire_lots(ctx: Context, args: Page) -> Details:
     """Anybody has lots whose expiry has come burned, a page at a time; call until done."""
-    expired = expire(ctx, args.limit)
-    return {"expired": expired, "done": expired < args.limit}
+    return expire(ctx, args.limit)
 
 
 def _supply_pool(ctx: Context, args: Provide, kind: str) -> Details:
     platform = _platform_of_issuer(ctx, args.asset)
     supply = Supply(kind, args.asset, ctx.sender, b"", args.pool, args.amt)
-    if _is_known(ctx, args.supply, supply):
+    if is_known(ctx, args.supply, supply):
         return dict(REPLAYED)
     pool_of = platform_of(ctx.state, args.pool)
     if args.asset not in (args.pool, policy_of(ctx).general):
@@ -105,7 +104,8 @@ def _platform_of_issuer(ctx: Context, asset: str) -> Platform:
     return platform
 
 
-def _is_known(ctx: Context, key: bytes, supply: Supply) -> bool:
+def is_known(ctx: Context, key: bytes, supply: Supply) -> bool:
+    """Whether just this was done under the id; `IDEM_CONFLICT` if something else was."""
     known = ctx.state.get(SUPPLIES, key)
     if known is not None and known != supply:
         ctx.reject("IDEM_CONFLICT", what=SUPPLIES.name)

@@ -283,9 +283,10 @@ class OrderRef(Record, frozen=True):
 
 
 class Supply(Record, frozen=True):
-    """Units that an issuer made or withdrew: ISSUE to a person, PROVIDE to and RETIRE from a pool.
+    """Units that were made or burned.
 
-    `pool` is the asset whose pool it was, empty for an issue.
+    ISSUE to a person, PROVIDE to a pool; RETIRE from a pool, REDEEM from a peripheral. `user` is
+    the person or the peripheral, `pool` the asset whose pool it was, each empty for the others.
     """
 
     kind: str

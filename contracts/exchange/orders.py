@@ -52,6 +52,7 @@ from contracts.exchange.wallets import (
 )
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Action, Details
+from contracts.kernel.types import AMOUNT_MAX
 
 REPLAYED = {"replayed": True}
 
@@ -220,7 +221,7 @@ def _parts(offer: Offer, terms: Terms) -> tuple[Part, ...]:
         (offer.target, terms.received, terms.buy),
     ):
         if rate is not None:
-            bounded(abs(units) * platform.settle_price, "owed")
+            bounded(abs(units) * platform.settle_price, "owed", AMOUNT_MAX)
             part = Part(platform.asset, platform.owner, units, platform.settle_price, b"")
             parts.append(part)
     return tuple(parts)

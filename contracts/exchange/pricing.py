@@ -35,8 +35,9 @@ from contracts.exchange.tables import (
     RATES,
     rate_key,
 )
+from contracts.kernel.ledger import LEG_AMOUNT_MAX
 from contracts.kernel.state import State
-from contracts.kernel.types import AMOUNT_MAX, reject
+from contracts.kernel.types import reject
 
 replace = msgspec.structs.replace
 
@@ -49,10 +50,10 @@ def ceil_div(amount: int, by: int) -> int:
     return -(-amount // by)
 
 
-def bounded(amount: int, what: str) -> int:
-    """`amount`, unless it is beyond what can be counted."""
-    if amount > AMOUNT_MAX:
-        reject("OVERFLOW", what=what)
+def bounded(amount: int, what: str, amount_max: int = LEG_AMOUNT_MAX) -> int:
+    """`amount`, unless it is beyond what one order can move, or `amount_max`."""
+    if amount > amount_max:
+        reject("OVERFLOW", what=what, amount_max=amount_max)
     return amount
 
 

@@ -152,8 +152,9 @@ def holdings(view: View, args: HoldingsQuery) -> Details:
         account = view.state.get(ACCOUNTS, key)
         if account is None or not may_read(view.viewer, wallet_readers(user, one.owner)):
             continue
-        lots = [lot for _, lot in view.state.scan(LOTS, key, None, PAGE_MAX)]
-        expired = sum([lot.amount for lot in lots if lot.expires_ms <= view.time_ms])
+        now = numbered(key, view.time_ms)
+        lots = [lot for _, lot in view.state.scan(LOTS, key, now, PAGE_MAX)]
+        expired = _expired(view, key, now)
         items.append(
             {
                 "asset": one.asset,
@@ -173,6 +174,17 @@ def holdings(view: View, args: HoldingsQuery) -> Details:
             }
         )
     return {"items": items, "as_of": view.block.height}
+
+
+def _expired(view: View, wallet: bytes, now: bytes) -> int:
+    """Units of a wallet whose expiry has come, and that no sweep has burned yet."""
+    units, cursor = 0, None
+    while page := view.state.scan(LOTS, wallet, cursor, PAGE_MAX):
+        due = [lot.amount for key, lot in page if key <= now]
+        units, cursor = units + sum(due), page[-1][0]
+        if len(due) < PAGE_MAX:
+            break
+    return units
 
 
 def order(view: View, args: OrderArgs) -> Details:

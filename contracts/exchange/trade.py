@@ -58,7 +58,7 @@ from contracts.exchange.wallets import (
 from contracts.kernel.context import Context
 from contracts.kernel.identity import signing_key
 from contracts.kernel.ledger import Leg, account_key
-from contracts.kernel.types import TIME_MS_MAX
+from contracts.kernel.types import AMOUNT_MAX, TIME_MS_MAX
 
 # The order's own deadline decides, since lots and stock must follow; the ledger's never comes.
 LEDGER_DEADLINE_MS = TIME_MS_MAX
@@ -222,7 +222,8 @@ def change_stock(ctx: Context, product: str, pieces: int) -> None:
         return
     if stock.left + pieces < 0:
         ctx.reject("OUT_OF_STOCK", left=stock.left)
-    ctx.state.put(STOCK, product.encode(), replace(stock, left=stock.left + pieces))
+    left = min(stock.left + pieces, AMOUNT_MAX)
+    ctx.state.put(STOCK, product.encode(), replace(stock, left=left))
 
 
 def _accrue(ctx: Context, order: Order) -> None:

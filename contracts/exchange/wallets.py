@@ -7,6 +7,9 @@ a refund restores each with the expiry it had. Expired units can be spent no mor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from contracts.exchange.models import (
     NEVER_MS,
     Book,
@@ -34,7 +37,7 @@ from contracts.exchange.tables import (
 from contracts.kernel.context import Context, View
 from contracts.kernel.ledger import ACCOUNTS, Leg, account_key
 from contracts.kernel.state import State
-from contracts.kernel.types import PAGE_MAX, reject
+from contracts.kernel.types import AMOUNT_MAX, PAGE_MAX, reject
 
 BALANCE = "exchange.balance"
 POOL = "exchange.pool"
@@ -46,6 +49,8 @@ SETTLEMENT = "exchange.settlement"
 
 # Lots that one order may draw on; a wallet may hold more.
 SLICES_MAX = 100
+# A sweep stops short of its limit rather than become too heavy a transaction.
+SWEEP_WRITES_MAX = 400
 
 
 def next_number(ctx: Context) -> int:
@@ -109,18 +114,39 @@ def take(ctx: Context, user: bytes, asset: str, amount: int) -> tuple[Slice, ...
     return tuple(slices)
 
 
-def expire(ctx: Context, limit: int) -> int:
-    """Burn up to `limit` lots whose expiry has come; how many it were."""
-    page = ctx.state.scan(EXPIRIES, EXPIRIES_KEY, None, limit)
-    due = [ref.lot for key, ref in page if int.from_bytes(key[16:24], "big") <= ctx.time_ms]
-    for key in due:
-        lot = ctx.state.need(LOTS, key)
-        _reduce(ctx, key, lot, lot.amount)
-        ctx.ledger.transfer(Leg(key[:16], pool_account(lot.asset, lot.asset, ISSUED), lot.amount))
+def expire(ctx: Context, limit: int) -> dict[str, Any]:
+    """Burn up to `limit` lots whose expiry has come."""
+
+    def burn(lot_key: bytes) -> None:
+        lot = ctx.state.need(LOTS, lot_key)
+        _reduce(ctx, lot_key, lot, lot.amount)
+        issued = pool_account(lot.asset, lot.asset, ISSUED)
+        ctx.ledger.transfer(Leg(lot_key[:16], issued, lot.amount))
         add_to_book(ctx, lot.asset, burned=lot.amount)
         data = {"asset": lot.asset, "user": lot.user, "amt": lot.amount}
         ctx.emit("LotExpired", data, wallet_readers(lot.user, lot.platform))
-    return len(due)
+
+    page = ctx.state.scan(EXPIRIES, EXPIRIES_KEY, None, limit)
+    due = [ref.lot for key, ref in page if is_due(ctx, key)]
+    return sweep(ctx, due, limit, burn)
+
+
+def is_due(ctx: Context, key: bytes) -> bool:
+    """Whether the time in the key of an entry of a list of times has come."""
+    return int.from_bytes(key[16:24], "big") <= ctx.time_ms
+
+
+def sweep(
+    ctx: Context, due: list[bytes], limit: int, end: Callable[[bytes], None]
+) -> dict[str, Any]:
+    """End what is due, within the limits of one transaction; the answer of a sweep."""
+    expired = 0
+    for one in due:
+        if ctx.state.writes > SWEEP_WRITES_MAX:
+            break
+        end(one)
+        expired += 1
+    return {"expired": expired, "done": expired == len(due) < limit}
 
 
 def _add(ctx: Context, user: bytes, platform: Platform, one: Slice) -> None:
@@ -154,7 +180,7 @@ def check_room(ctx: Context, user: bytes, platform: Platform, more: int) -> None
     """`OVERFLOW` if the wallet would hold more than its asset allows."""
     account = ctx.state.get(ACCOUNTS, account_key(user, platform.asset, BALANCE))
     held = 0 if account is None else account.balance + account.credits_pending
-    bounded(held + more, "wallet")
+    bounded(held + more, "wallet", AMOUNT_MAX)
     if more and platform.wallet_max is not None and held + more > platform.wallet_max:
         ctx.reject("OVERFLOW", what="wallet", wallet_max=platform.wallet_max)
 
@@ -206,10 +232,10 @@ def add_to_book(
     """Add to the sums of an asset."""
     book: Book = ctx.state.need(BOOKS, book_key(asset))
     owed = book.owed_parts + owed_parts
-    bounded(abs(owed), "owed")
+    bounded(abs(owed), "owed", AMOUNT_MAX)
     changed = replace(
         book,
-        issued=bounded(book.issued + issued, "issued"),
+        issued=bounded(book.issued + issued, "issued", AMOUNT_MAX),
         burned=book.burned + burned,
         owed_parts=owed,
     )

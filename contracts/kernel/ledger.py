@@ -255,7 +255,9 @@ class Ledger:
         )
         if debits_posted + debits_pending > 0 and new.available < 0 and not new.may_go_negative:
             raise Rejected("INSUFFICIENT", purpose=old.purpose, available=max(old.available, 0))
-        if max(_counters(new)) > AMOUNT_MAX:
+        # With what is pending, so that what was reserved can always be posted.
+        debits = new.debits_pending + new.debits_posted
+        if max(debits, new.credits_pending + new.credits_posted) > AMOUNT_MAX:
             raise Rejected("OVERFLOW", what=old.purpose)
         self._state.put(ACCOUNTS, key, new)
 

@@ -64,6 +64,8 @@ from contracts.kernel.runtime import (
 )
 from contracts.kernel.state import Table
 from contracts.kernel.types import Args, Rejected
+from contracts.kernel.upgrades import CODE, Version, code_at, code_coming
+from contracts.kernel.upgrades import GOVERNED as UPGRADES
 from contracts.kernel.validation import parse_arguments
 
 __all__ = [
@@ -80,10 +82,13 @@ __all__ = [
     "Rejected",
     "Result",
     "Validators",
+    "Version",
     "Viewer",
     "account_key",
     "audit",
     "begin_block",
+    "code_at",
+    "code_coming",
     "counted_in",
     "decode_record",
     "era_of",
@@ -108,11 +113,12 @@ __all__ = [
 KERNEL = Contract(
     name="kernel",
     actions={**ACTIONS, **ENROLMENT, **DECISIONS},
-    governed={**GOVERNED, **OF_IDENTITIES},
+    governed={**GOVERNED, **OF_IDENTITIES, **UPGRADES},
     queries=QUERIES,
     tables=(
         ACCOUNTS,
         ASSETS,
+        CODE,
         DEADLINES,
         IDENTITIES,
         LATER_KEYS,

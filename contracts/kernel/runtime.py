@@ -20,6 +20,7 @@ from contracts.kernel.membership import Node, found_validators
 from contracts.kernel.proposals import propose
 from contracts.kernel.state import Overlay, Reader, State
 from contracts.kernel.types import InvariantViolation, Rejected
+from contracts.kernel.upgrades import found_code
 from contracts.kernel.validation import parse_arguments
 
 OK = "OK"
@@ -52,7 +53,8 @@ class Result(msgspec.Struct, frozen=True):
 class GenesisParameters(msgspec.Struct, frozen=True):
     """What genesis tells the contracts. Keys are bytes; `contracts` has each one's parameters.
 
-    `nodes` are the validators as (key, name, address, fingerprint of the certificate).
+    `nodes` are the validators as (key, name, address, fingerprint of the certificate), `code` the
+    source hash of each contract.
     """
 
     validators: tuple[bytes, ...]
@@ -61,6 +63,7 @@ class GenesisParameters(msgspec.Struct, frozen=True):
     assets: tuple[tuple[str, int], ...]
     contracts: dict[str, dict[str, Any]]
     nodes: tuple[tuple[bytes, str, str, bytes], ...] = ()
+    code: dict[str, bytes] = {}
 
 
 def execute(
@@ -137,6 +140,7 @@ def genesis_writes(
     overlay = Overlay(_Nothing())
     state = State(overlay)
     nodes = tuple([Node(*node, wrap=b"", admitted_height=0) for node in parameters.nodes])
+    found_code(state, parameters.code)
     found_validators(state, parameters.validators, parameters.confirmations_more_than, nodes)
     for code, scale in parameters.assets:
         state.put(ASSETS, code.encode(), Asset(code, scale))

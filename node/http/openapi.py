@@ -18,10 +18,18 @@ from node.http.routing import JSON_TYPE, Route
 QUERY_PATH = "/v1/contracts/{contract}/queries/{query}"
 _PROBLEM = {"$ref": "#/components/responses/Problem"}
 _DECIMAL = {"type": "string", "pattern": "^-?(0|[1-9][0-9]*)$"}
+_NAME = "^[a-z][a-z0-9_]{0,63}$"
 _SEGMENT = re.compile(r"{(\w+)}")
 
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
-    "block": {"type": "string", "description": "height, block id in hex, or `latest`"},
+    "block": {
+        "type": "string",
+        "pattern": "^([0-9]{1,18}|[0-9a-f]{64}|latest)$",
+        "description": "height, block id in hex, or `latest`",
+    },
+    "contract": {"type": "string", "pattern": _NAME},
+    "query": {"type": "string", "pattern": _NAME},
+    "table": {"type": "string", "pattern": _NAME},
     "id": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     "key": {"type": "string", "pattern": "^([0-9a-f]{2})+$"},
     "account": {"type": "string", "pattern": "^([0-9a-f]{2})+$"},

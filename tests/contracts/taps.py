@@ -39,6 +39,13 @@ class Set(Proposing):
     notes: list[Code] = Field(default=[])
 
 
+class Turn(Args):
+    """A tap and its level."""
+
+    tap: Code
+    level: Annotated[int, Field(ge=0, le=9)]
+
+
 class Stop(Args):
     """A tap, what of it, and why."""
 
@@ -74,6 +81,13 @@ def set_level(ctx: Context, args: Set) -> Details:
     put(ctx, args.tap, Tap(args.level, of(ctx, args.tap).freezes))
     ctx.emit("LevelSet", {"tap": args.tap, "by": ctx.sender}, ("public",))
     return {"level": args.level, "did": f"{ctx.contract} {ctx.action}"}
+
+
+def turn(ctx: Context, args: Turn) -> Details:
+    """Turn a tap to a level, alone."""
+    before = of(ctx, args.tap)
+    put(ctx, args.tap, Tap(args.level, before.freezes))
+    return {"before": before.level}
 
 
 def freeze(ctx: Context, args: Stop) -> Details:
@@ -129,6 +143,7 @@ TAP_CONTRACT = Contract(
     name="taps",
     actions={
         "freeze": Action(Stop, freeze, REGULATORS),
+        "turn": Action(Turn, turn),
         "ratify": Action(Scope, ratify, REGULATORS),
     },
     governed={

@@ -140,3 +140,25 @@ def test_b1_8_a_late_success_is_due_back_and_never_a_credit() -> None:
         assert world.act("airline", "reconcile", **args) == "OK"
         assert world.details[finding] == 1
     assert world.violations() == []
+
+
+def test_peripherals_redeem_what_they_earned_for_money() -> None:
+    world = ExchangeWorld()
+    for _ in range(3):
+        assert world.fulfil("machine", world.confirmed("ann", "coffee")) == "OK"
+    args = {"supply": id_of("r"), "asset": "SP", "amt": 2_990}
+    assert world.act("machine", "redeem", **args) == "OK"
+    # 14 fen for 100: 418.6, rounded down.
+    assert world.details == {"amt": 418, "currency": "CNY"}
+    assert world.act("machine", "redeem", **args) == "OK"
+    assert world.details == {"replayed": True}
+    assert world.book("SP")["burned"] == 2_990
+    for who, amount in (("machine", 418), ("shop", -418)):
+        account = account_key(key_of(who), "CNY", "exchange.settlement")
+        assert world.balance_of(account) == amount
+    args = {"supply": id_of("s"), "asset": "SP"}
+    assert world.act("machine", "redeem", **args, amt=7) == "LOT_TOO_SMALL"
+    assert world.act("machine", "redeem", **args, amt=11) == "INSUFFICIENT"
+    assert world.act("desk", "redeem", **args, amt=10) == "INSUFFICIENT"
+    assert world.act("shop", "redeem", **args, amt=10) == "UNAUTHORIZED"
+    assert world.violations() == []

@@ -292,14 +292,14 @@ class ExchangeMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 5))
     def expire_lots(self, limit: int) -> None:
         assert self.world.act("ann", "expire_lots", limit=limit) == "OK"
+        burned = 0
         for (user, asset), lots in self.wallets.items():
-            known = {
-                lot["expires_ms"]: lot["amt"]
-                for lot in self.world.holding(user, asset, "lots") or []
-            }
-            for expires_ms in [one for one in lots if one not in known]:
-                assert expires_ms <= self.now
-                del lots[expires_ms]
+            due = sorted(one for one in lots if one <= self.now)
+            left = self.world.holding(user, asset, "expired")
+            while sum(lots[one] for one in due) > left:
+                del lots[due.pop(0)]
+                burned += 1
+        assert burned == self.world.details["expired"] <= limit
 
     @rule(duration_ms=st.sampled_from([1_000, 30_000, 60_000, 120_000, 300_000]))
     def wait(self, duration_ms: int) -> None:
@@ -395,8 +395,11 @@ class ExchangeMachine(RuleBasedStateMachine):
     def wallets_and_orders_are_what_the_model_says(self) -> None:
         for (user, asset), lots in self.wallets.items():
             found = self.world.holding(user, asset, "lots") or []
-            assert {one["expires_ms"]: one["amt"] for one in found} == lots
-            assert self.world.holding(user, asset) == self.available(user, asset)
+            good = {one: amount for one, amount in lots.items() if one > self.now}
+            assert {one["expires_ms"]: one["amt"] for one in found} == good
+            assert self.world.holding(user, asset) == sum(good.values())
+            expired = self.world.holding(user, asset, "expired")
+            assert expired == sum(lots.values()) - sum(good.values())
         for order, deal in self.deals.items():
             assert self.world.state_of(order) == deal.state
 

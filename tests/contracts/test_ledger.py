@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,6 +244,19 @@ def test_whatever_happens_the_books_balance(steps: list[tuple[str, int, int, int
         assert ledger_violations(state.changes()) == []
         keep(state, memory)
         assert audit(State(memory)).violations == []
+
+
+def test_what_is_reserved_keeps_its_room_in_the_counters() -> None:
+    books = Books()
+    full = books.account(books.bob)
+    near = AMOUNT_MAX - 10
+    spent = msgspec.structs.replace(full, credits_posted=near, debits_posted=near)
+    books.state.put(ACCOUNTS, books.bob, spent)
+    books.ledger.reserve(HOLD, (Leg(books.mint, books.bob, 6),), DEADLINE_MS, ())
+    assert books.code_of(Leg(books.mint, books.bob, 5)) == "OVERFLOW"
+    books.ledger.transfer(Leg(books.mint, books.bob, 4))
+    books.ledger.post_pending(HOLD)
+    assert books.account(books.bob).credits_posted == AMOUNT_MAX
 
 
 def keep(state: State, memory: Memory) -> None:

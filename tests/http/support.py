@@ -16,6 +16,7 @@ import msgspec
 from contracts.catalog import CONTRACTS
 from contracts.kernel.registry import genesis_writes, next_validators
 from node.admission import Candidate, admit, examine
+from node.code import FixedCode
 from node.execution import BlockResult, Executor, Limits, Salts
 from node.genesis import genesis_parameters
 from node.http.service import FailedCheck
@@ -89,7 +90,7 @@ class World:
         self.salts = Salts(PRIVACY_KEY)
         limits = Limits(1_000, 1 << 20, 2_000, 10_000, 1)
         self.executor = Executor(
-            self.chain, CONTRACTS, self.store, self.store.tree, self.salts, limits
+            self.chain, FixedCode(CONTRACTS), self.store, self.store.tree, self.salts, limits
         )
         if self.store.is_new:
             writes = genesis_writes(CONTRACTS, genesis_parameters(self.genesis))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,31 +10,11 @@ import pytest
 from client.folder import NetworkFolder
 from client.local import LocalNetwork, create_network
 from client.node_api import NodeApi
+from tests.network.ports import free_ports
 from tests.network.shop import Shop
 
 REPOSITORY = Path(__file__).parents[2]
-PORTS_FROM = 21_000
-PORTS_TO = 27_000
 NODES = 4
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports that nobody uses now."""
-    for first in range(PORTS_FROM, PORTS_TO, count):
-        sockets = []
-        try:
-            for port in range(first, first + count):
-                listener = socket.socket()
-                sockets.append(listener)
-                listener.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        else:
-            return first
-        finally:
-            for listener in sockets:
-                listener.close()
-    raise AssertionError("no free ports")
 
 
 def found(directory: Path, network: Path = REPOSITORY / "network.toml") -> LocalNetwork:

@@ -40,6 +40,9 @@ class Shop:
     bank: PrivateKey
     merchant: PrivateKey
     regulator: PrivateKey
+    card_class: str = CLASS
+    paid: int = PAID
+    bonus: int = BONUS
     identity: bytes = field(default_factory=lambda: secrets.token_bytes(16))
 
     async def call(
@@ -64,19 +67,19 @@ class Shop:
         """File the merchant and let the regulator approve it."""
         filing = {"merchant": self.identity, "name": "Gym", "custodian": self.bank.public_key}
         (await self.call(self.merchant, "file_merchant", filing)).require()
-        approval = {"merchant": self.identity, "class": CLASS}
+        approval = {"merchant": self.identity, "class": self.card_class}
         (await self.call(self.regulator, "approve", approval)).require()
 
     async def customer(self) -> Customer:
-        """A new holder with a card of ¥3,000 and ¥1,000 bonus."""
+        """A new holder with a card: of ¥3,000 and ¥1,000 bonus unless the shop says otherwise."""
         one = Customer(PrivateKey.generate(), secrets.token_bytes(16))
         args: dict[str, object] = {
             "card": one.card,
             "merchant": self.identity,
             "holder_pub": one.key.public_key,
-            "class": CLASS,
-            "paid": PAID,
-            "bonus": BONUS,
+            "class": self.card_class,
+            "paid": self.paid,
+            "bonus": self.bonus,
             "ticket_until": time.time_ns() // 1_000_000 + TICKET_MS,
         }
         args["ticket"] = sign_ticket(self.api.chain, one.key, "prepaid", "open_card", dict(args))  # type: ignore[arg-type]
@@ -98,9 +101,11 @@ class Shop:
         return int(answer["result"]["remaining"])
 
 
-async def agreed(api: NodeApi, *, nodes: int, at_least: int = 0) -> tuple[int, str]:
+async def agreed(
+    api: NodeApi, *, nodes: int, at_least: int = 0, seconds: float = SETTLE_SECONDS
+) -> tuple[int, str]:
     """Wait until `nodes` nodes have the same head, of `at_least` this height: height and root."""
-    deadline = time.monotonic() + SETTLE_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         answers = await api.statuses()
         heads = [

@@ -14,7 +14,7 @@ import pytest
 from client.folder import NetworkFolder
 from client.local import LocalNetwork, node_environment
 from client.node_api import NodeApi
-from tests.network.conftest import free_ports
+from tests.network.ports import free_ports
 from tests.network.shop import BONUS, PAID, VISIT, Customer, Shop, agreed
 
 COMMAND_SECONDS_MAX = 120.0

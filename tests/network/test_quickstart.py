@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.network.conftest import free_ports
+from tests.network.ports import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 SECONDS_MAX = 300

@@ -18,7 +18,7 @@ from client.local import LocalNetwork
 from client.node_api import NodeApi
 from client.wallet import Wallet
 from node.protocol.password import PASSWORD_VARIABLE
-from tests.network.conftest import free_ports
+from tests.network.ports import free_ports
 from tests.network.shop import BONUS, PAID, VISIT, Shop, agreed
 
 NAMES = ("bank-a", "bank-b", "regulator", "operator")
