@@ -35,9 +35,19 @@ RARE_CHANCE = 0.8
 INTERVALS_MS = (300, 1_000, 3_000)
 SECOND_VOTE_MS = (5, 60)
 THIRD_VOTE_MS = (60, 300)
+DAWDLE = (0.3, 0.95)
 
 DEEDS: dict[type[Message], tuple[str, ...]] = {
-    PrePrepare: ("equivocate", "equivocate", "wrong_result", "missing_body", "mask", "withhold"),
+    PrePrepare: (
+        "equivocate",
+        "equivocate",
+        "wrong_result",
+        "missing_body",
+        "mask",
+        "unjustified",
+        "dawdle",
+        "withhold",
+    ),
     Prepare: ("wrong_block", "withhold", "other_view", "double"),
     Commit: ("wrong_block", "withhold", "other_view", "double"),
     ViewChange: ("huge_view", "unproved", "false_proof", "deny", "withhold"),
@@ -56,7 +66,11 @@ ACTS = (
     "slander",
     "flood",
     "false_certificate",
+    "mixed_certificate",
     "huge_view",
+    "usurp",
+    "stuff",
+    "pester",
 )
 """What a traitor does out of the blue."""
 
@@ -87,9 +101,8 @@ class Mind:
         self._sides: dict[tuple[int, int], tuple[bytes, bytes, frozenset[int]]] = {}
         self._seen: list[Message] = []
         self._peaceful = False
-        secrets = {cast.keys[number].public_key: cast.keys[number] for number in cast.styles}
-        keys = [key.public_key for key in cast.keys]
-        self._lies = Lies(cast.genesis, secrets, keys, chance)
+        self._base_ms = cast.genesis.timeouts.base_ms
+        self._lies = Lies(cast, chance)
 
     def own(self, node: SimNode) -> None:
         """Take possession of a node."""
@@ -120,7 +133,7 @@ class Mind:
         vice = self._vice
         if isinstance(message, PrePrepare) and message.prepares:
             # Somebody may have committed this block: no better moment to replace it.
-            deeds, vice = ("mask",), RARE_CHANCE
+            deeds, vice = ("mask", "mask", "unjustified"), RARE_CHANCE
         if not deeds or self._chance.random() >= vice:
             self._network.send(source, targets, message)
             return
@@ -129,11 +142,9 @@ class Mind:
         if deed == "equivocate" and isinstance(message, PrePrepare):
             self._equivocate(node, targets, message)
             return
-        if deed == "withhold":
+        if deed in ("withhold", "dawdle"):
             self._did(node, deed)
-            some = [target for target in targets if self._chance.random() < 0.5]
-            if not isinstance(message, BlockRange):
-                self._network.send(source, some, message)
+            self._hold_back(node, targets, message, deed)
             return
         lie: Message | None = getattr(self._lies, deed)(node, message, self._seen)
         if lie is None:
@@ -146,6 +157,21 @@ class Mind:
         self._network.send(source, deceived, lie)
         both = deed == "double" or self._chance.random() < 0.2
         self._network.send(source, targets if both else rest, message)
+        if isinstance(message, PrePrepare) and isinstance(lie, PrePrepare):
+            self._support(message, lie, frozenset(deceived))
+
+    def _hold_back(
+        self, node: SimNode, targets: Sequence[int], message: Message, deed: str
+    ) -> None:
+        """Send it to some only, or to all just before they would have given up."""
+        if deed == "dawdle":
+            delay_ms = int(self._base_ms * self._chance.uniform(*DAWDLE))
+            self._scheduler.after(
+                delay_ms, lambda: self._network.send(node.number, targets, message)
+            )
+        elif not isinstance(message, BlockRange):
+            some = [target for target in targets if self._chance.random() < 0.5]
+            self._network.send(node.number, some, message)
 
     def _equivocate(self, node: SimNode, targets: Sequence[int], message: PrePrepare) -> None:
         """Two good proposals, one for each half; then all traitors vote for both of them."""
@@ -157,12 +183,18 @@ class Mind:
         self._did(node, "equivocate")
         others = [n for n in range(len(self._owners)) if n not in self._nodes]
         half = frozenset(self._chance.sample(others, len(others) // 2))
-        ids = (message.header.id(self._chain), rival.header.id(self._chain))
-        self._sides[place] = (*ids, half)
         self._network.send(node.number, [t for t in targets if t not in half], message)
         self._network.send(node.number, [t for t in targets if t in half], rival)
         if self._chance.random() < 0.3:
             self._network.send(node.number, targets, rival)
+        self._support(message, rival, half)
+
+    def _support(self, first: PrePrepare, second: PrePrepare, half: frozenset[int]) -> None:
+        """All traitors vote for both proposals: to those in `half` for the second one."""
+        place = (first.height, first.view)
+        ids = (first.header.id(self._chain), second.header.id(self._chain))
+        if self._sides.setdefault(place, (*ids, half))[:2] != ids:
+            return
         for kind, span_ms in ((Prepare, SECOND_VOTE_MS), (Commit, THIRD_VOTE_MS)):
             for traitor in self._nodes.values():
                 vote = kind(*place, ids[0], traitor.public_key, b"")
@@ -200,14 +232,27 @@ class Mind:
         node = self._chance.choice(list(self._nodes.values()))
         act = self._chance.choice(ACTS)
         if node.up and not (self._peaceful and act == "flood"):
-            lie = getattr(self._lies, act)(node, None, self._seen)
-            targets = [
-                peer for peer in self._network.peers_of(node.number) if self._chance.random() < 0.6
-            ]
-            if lie is not None and targets:
-                self._did(node, act)
-                self._network.send(node.number, targets, lie)
+            self._perform(node, act, share=0.6)
         self._act_later()
+
+    def ambush(self) -> None:
+        """Somebody is alone in holding a final block: no better moment for another one."""
+        for node in self._nodes.values():
+            if node.up:
+                self._perform(node, "usurp", share=1.0)
+
+    def _perform(self, node: SimNode, act: str, share: float) -> None:
+        """Tell a lie to a share of the peers."""
+        told = getattr(self._lies, act)(node, None, self._seen)
+        peers = self._network.peers_of(node.number)
+        targets = [peer for peer in peers if self._chance.random() < share]
+        if told is None or not targets:
+            return
+        self._did(node, act)
+        for lie in told if isinstance(told, list) else [told]:
+            self._network.send(node.number, targets, lie)
+            if isinstance(lie, PrePrepare) and act == "usurp":
+                self._support(lie, lie, frozenset())
 
     def _did(self, node: SimNode, deed: str) -> None:
         self._counts[f"deeds {deed}"] += 1

@@ -36,13 +36,14 @@ from node.protocol.validators import ValidatorSet
 from node.state.keyvalue import MemoryKeyValue
 from node.state.store import Store
 from node.state.tree import StateTree
-from tests.sim.limits import exceeded
+from tests.sim.limits import exceeded, exceeded_votes
 from tests.sim.node import SimNode
 from tests.sim.progress import Progress
 from tests.sim.story import Made
 from tests.sim.witness import Witness
 
 SCAN_MAX = 10_000
+INPUTS_PER_GLANCE = 8
 INPUTS_PER_LOOK = 64
 GRAVE_ALARMS = frozenset({"POISON", "DIVERGED"})
 BYZANTINE_ALARMS = frozenset(
@@ -123,6 +124,8 @@ class Checkers:
         if self._traitors and (missing := self._witness.missing(node)):
             raise Violation("no evidence", missing)
         self._inputs += 1
+        if self._inputs % INPUTS_PER_GLANCE == 0 and (broken := exceeded_votes(node)):
+            raise Violation("limits", broken)
         if self._inputs % INPUTS_PER_LOOK == 0:
             self._check_limits(node)
 

@@ -131,10 +131,10 @@ class Governors:
         changed = yield from self._decide("remove_validator", {"node_key": leaving})
         if changed and self._chance.random() < DISMISSED:
             yield from self._rest()
+            for twin in self._cast.nodes_of(self._numbers[leaving]):
+                self._nodes[twin].machine.admitted = False
             if (yield from self._decide("dismiss_observer", {"node_key": leaving})):
                 self._counts["nodes dismissed"] += 1
-                for twin in self._cast.nodes_of(self._numbers[leaving]):
-                    self._nodes[twin].machine.admitted = False
         return changed
 
     def _replace(self) -> Change:

@@ -7,15 +7,11 @@ to is decided in `byzantine`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from random import Random
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from node.consensus.view_change import NOTHING_PREPARED, highest_prepared
-from node.consensus.votes import SignedVote, bare
-from node.execution import BlockResult
+from node.consensus.votes import bare
 from node.protocol.block import (
     VIEW_MAX,
     BlockHeader,
@@ -24,10 +20,12 @@ from node.protocol.block import (
     CommitSeal,
 )
 from node.protocol.encoding import encode
-from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.messages import (
+    BATCH_TRANSACTIONS_MAX,
+    BLOCK_RANGE_MAX,
     BlockRange,
+    BlockRequest,
     CertifiedHeader,
     Commit,
     Evidence,
@@ -36,96 +34,24 @@ from node.protocol.messages import (
     Prepare,
     PreparedProof,
     PrePrepare,
+    TransactionRequest,
     Transactions,
     ViewChange,
-    message_digest,
 )
-from node.protocol.proofs import merkle_root
 from node.protocol.transaction import Call, sign_transaction
+from tests.sim.false_proposals import FalseProposals
+from tests.sim.forger import Seen, is_open, quorum_at
 from tests.sim.node import SimNode
 
 GARBAGE_MAX = 200
+STUFFED = 24
+PESTERED = 3
 RUBBISH_LIFETIME_MS = 60_000
 HUGE = (1 << 40, (1 << 62) - 1)
-Seen = Sequence[Message]
-
-V = TypeVar("V", bound=SignedVote)
 
 
-class Lies:
-    """See the module."""
-
-    def __init__(
-        self,
-        genesis: Genesis,
-        secrets: Mapping[bytes, PrivateKey],
-        keys: Sequence[bytes],
-        chance: Random,
-    ) -> None:
-        self._chain = genesis.chain
-        self._secrets = secrets
-        self._honest = [key for key in dict.fromkeys(keys) if key not in secrets]
-        self._chance = chance
-
-    # ---- proposals
-
-    def rival(self, node: SimNode, message: PrePrepare) -> PrePrepare | None:
-        """Another proposal for the same place, as good as the first; None for a re-proposal."""
-        if message.prepares or not self._is_open(node, message.height):
-            return None
-        known = node.running.engine._proposals._results.get(message.header.id(self._chain))
-        if known is None:
-            return None
-        fewer = len(known.candidates) > 1 and self._chance.random() < 0.5
-        candidates = known.candidates[: -1 if fewer else None]
-        time_ms = message.header.time_ms + 1
-        result = node.running.executor.build_block(
-            message.height, time_ms, candidates, lambda _: None
-        )
-        if not result.candidates and message.view == 0:
-            return None
-        header = _headed(replace(message.header, time_ms=time_ms), result)
-        hashes = tuple(candidate.content_hash for candidate in result.candidates)
-        return self._signed(replace(message, header=header, transaction_hashes=hashes))
-
-    def wrong_result(self, _: SimNode, message: PrePrepare, __: Seen) -> Message:
-        """A block whose result is made up."""
-        root = self._chance.choice(("state_root", "receipts_root", "next_validators_hash"))
-        header = replace(message.header, **{root: self._chance.randbytes(32)})
-        return self._signed(replace(message, header=header))
-
-    def missing_body(self, _: SimNode, message: PrePrepare, __: Seen) -> Message:
-        """A block with a transaction that nobody can have."""
-        hashes = (*message.transaction_hashes, self._chance.randbytes(32))
-        header = replace(message.header, transactions_root=merkle_root(hashes))
-        return self._signed(replace(message, header=header, transaction_hashes=hashes))
-
-    def mask(self, node: SimNode, message: PrePrepare, seen: Seen) -> Message | None:
-        """A fresh block, justified by the VIEW-CHANGEs that know least of what was prepared."""
-        if message.view == 0 or not self._is_open(node, message.height):
-            return None
-        said = {vote.signer: vote for vote in message.view_changes}
-        for heard in seen:
-            if isinstance(heard, ViewChange) and (heard.height, heard.view) == (
-                message.height,
-                message.view,
-            ):
-                said[heard.signer] = replace(heard, proof=None)
-        for traitor in self._secrets:
-            said[traitor] = self._view_change(message.height, message.view, traitor)
-        ignorant = sorted(said.values(), key=lambda vote: (vote.prepared_view, vote.signer))
-        chosen = tuple(ignorant[: _quorum(node)])
-        highest = highest_prepared(chosen)
-        prepares = message.prepares if highest is not None else ()
-        core = node.running
-        time_ms = max(node.now_ms, message.header.time_ms + 1)
-        result = core.executor.build_block(
-            message.height, time_ms, core.engine.mempool.round_robin(), lambda _: None
-        )
-        header = _headed(replace(message.header, time_ms=time_ms, proposer=message.signer), result)
-        hashes = tuple(candidate.content_hash for candidate in result.candidates)
-        masked = PrePrepare(message.view, header, hashes, message.signer, b"", chosen, prepares)
-        return self._signed(masked)
+class Lies(FalseProposals):
+    """See the module; proposals are made in `false_proposals`."""
 
     # ---- votes
 
@@ -158,11 +84,11 @@ class Lies:
         """A VIEW-CHANGE far ahead of everybody."""
         height = node.running.store.head.height + 1
         view = self._chance.choice((50, 1 << 16, VIEW_MAX))
-        return self._view_change(height, view, node.public_key)
+        return self._ignorant(height, view, node.public_key)
 
     def deny(self, _: SimNode, message: ViewChange, __: Seen) -> Message:
         """I have prepared nothing."""
-        return self._view_change(message.height, message.view, message.signer)
+        return self._ignorant(message.height, message.view, message.signer)
 
     def unproved(self, _: SimNode, message: ViewChange, __: Seen) -> Message:
         """I have prepared a block in the last view, but I do not say how I know."""
@@ -175,7 +101,7 @@ class Lies:
     def false_proof(self, node: SimNode, message: ViewChange, seen: Seen) -> Message | None:
         """I have prepared a block in the last view, by PREPAREs that do not make a quorum."""
         proposals = [m for m in seen if isinstance(m, PrePrepare) and m.height == message.height]
-        if not proposals or not self._is_open(node, message.height):
+        if not proposals or not is_open(node, message.height):
             return None
         chosen = self._chance.choice(proposals)
         place = (message.height, message.view - 1, chosen.header.id(self._chain))
@@ -186,7 +112,7 @@ class Lies:
         for traitor in self._secrets:
             by_signer[traitor] = self._signed(Prepare(*place, traitor, b""))
         for victim in self._honest:
-            if len(by_signer) < _quorum(node) and victim not in by_signer:
+            if len(by_signer) < quorum_at(node) and victim not in by_signer:
                 by_signer[victim] = self._forged(Prepare(*place, victim, b""))
         proof = PreparedProof(chosen.header, chosen.transaction_hashes, tuple(by_signer.values()))
         claim = replace(
@@ -245,6 +171,28 @@ class Lies:
         )
         return CertifiedHeader(header, self._certificate(node, header))
 
+    def mixed_certificate(self, node: SimNode, _: Message | None, seen: Seen) -> Message | None:
+        """COMMITs of several views for one block, as if they made a quorum together."""
+        height = node.height + 1
+        proposed = {
+            m.header.id(self._chain): m.header
+            for m in seen
+            if isinstance(m, PrePrepare) and m.height == height
+        }
+        commits = [m for m in seen if isinstance(m, Commit) and m.block_id in proposed]
+        if not commits:
+            return None
+        view, block_id = commits[-1].view, commits[-1].block_id
+        seals = {m.signer: m.signature for m in commits if m.block_id == block_id}
+        for traitor in self._secrets:
+            unsigned = Commit(height, view + 1, block_id, traitor, b"")
+            seals[traitor] = self._signed(unsigned).signature
+        if len(seals) < quorum_at(node):
+            return None
+        ordered = tuple(CommitSeal(signer, seals[signer]) for signer in sorted(seals))
+        certificate = CommitCertificate(height, view, block_id, ordered)
+        return CertifiedHeader(proposed[block_id], certificate)
+
     # ---- out of the blue
 
     def replay(self, _: SimNode, __: Message | None, seen: Seen) -> Message | None:
@@ -288,6 +236,21 @@ class Lies:
             other = replace(other, signature=vote.signature)
         return Evidence(encode(bare(vote)), encode(bare(other)))
 
+    def stuff(self, node: SimNode, _: Message | None, __: Seen) -> Sequence[Message]:
+        """Votes in more views than anybody should remember."""
+        height, block_id = node.height + 1, self._chance.randbytes(32)
+        first, kind = self._chance.randint(0, 1 << 16), self._chance.choice((Prepare, Commit))
+        return [
+            self._signed(kind(height, first + view, block_id, node.public_key, b""))
+            for view in range(STUFFED)
+        ]
+
+    def pester(self, node: SimNode, _: Message | None, __: Seen) -> Sequence[Message]:
+        """Questions without end: for everything, and for what nobody has."""
+        hashes = tuple(self._chance.randbytes(32) for _ in range(BATCH_TRANSACTIONS_MAX))
+        first = self._chance.choice((1, node.height + 1, HUGE[0]))
+        return [BlockRequest(first, BLOCK_RANGE_MAX), TransactionRequest(hashes)] * PESTERED
+
     def flood(self, node: SimNode, _: Message | None, __: Seen) -> Message:
         """Rubbish: no transactions at all, and well-signed ones of a stranger."""
         if self._chance.random() < 0.5:
@@ -308,28 +271,11 @@ class Lies:
 
     # ---- the craft
 
-    def _some_vote(self, seen: Seen) -> Prepare | Commit | None:
-        votes = [m for m in seen if isinstance(m, Prepare | Commit) and m.signer in self._honest]
-        return self._chance.choice(votes[-40:]) if votes else None
-
-    def _signed(self, unsigned: V) -> V:
-        secret = self._secrets[unsigned.signer]
-        return replace(unsigned, signature=secret.sign(message_digest(self._chain, unsigned)))
-
-    def _forged(self, unsigned: V) -> V:
-        """Signed by a traitor in somebody else's name."""
-        secret = next(iter(self._secrets.values()))
-        return replace(unsigned, signature=secret.sign(message_digest(self._chain, unsigned)))
-
-    def _view_change(self, height: int, view: int, signer: bytes) -> ViewChange:
-        unsigned = ViewChange(height, view, NOTHING_PREPARED, b"", signer, b"", None)
-        return self._signed(unsigned)
-
     def _certificate(self, node: SimNode, header: BlockHeader) -> CommitCertificate:
         """Seals of all traitors, and forged ones up to a quorum."""
         block_id = header.id(self._chain)
         seals = []
-        for signer in [*self._secrets, *self._honest][: _quorum(node)]:
+        for signer in [*self._secrets, *self._honest][: quorum_at(node)]:
             unsigned = Commit(header.height, 0, block_id, signer, b"")
             make: Callable[[Commit], Commit] = (
                 self._signed if signer in self._secrets else self._forged
@@ -340,24 +286,6 @@ class Lies:
             seals = [seal for seal in seals if seal.signer in self._secrets]
         return CommitCertificate(header.height, 0, block_id, tuple(seals))
 
-    def _is_open(self, node: SimNode, height: int) -> bool:
-        return node.up and node.height == height - 1
-
     def _with_block(self, message: BlockRange, place: int, block: CertifiedBlock) -> BlockRange:
         blocks = (*message.blocks[:place], block, *message.blocks[place + 1 :])
         return replace(message, blocks=blocks)
-
-
-def _quorum(node: SimNode) -> int:
-    """How many decide the height that is open at a node."""
-    return node.running.engine._validators.quorum
-
-
-def _headed(header: BlockHeader, result: BlockResult) -> BlockHeader:
-    return replace(
-        header,
-        transactions_root=result.transactions_root,
-        receipts_root=result.receipts_root,
-        state_root=result.state_root,
-        next_validators_hash=result.next_validators.hash,
-    )

@@ -32,7 +32,16 @@ Bound = tuple[str, int, int]
 
 def exceeded(node: SimNode) -> str:
     """The first bound that a node breaks, in words; empty if there is none."""
-    for what, count, most in _bounds(node):
+    return _first_broken(node, _bounds(node))
+
+
+def exceeded_votes(node: SimNode) -> str:
+    """The same for votes alone, which are the cheapest to send."""
+    return _first_broken(node, _vote_bounds(node.running.engine))
+
+
+def _first_broken(node: SimNode, bounds: Iterator[Bound]) -> str:
+    for what, count, most in bounds:
         if count > most:
             return f"{node.name} keeps {count} {what}, {most} allowed"
     return ""
@@ -57,10 +66,7 @@ def _replica_bounds(engine: Engine) -> Iterator[Bound]:
     replica = engine._replica
     opened, backlog = replica._open, replica._backlog
     size = len(opened.committee.members)
-    for kind, votes in (("PREPAREs", opened.prepares._votes), ("COMMITs", opened.commits._votes)):
-        yield f"members with {kind}", len(votes), size
-        for views in votes.values():
-            yield f"{kind} of one member", len(views), VIEWS_PER_MEMBER_MAX
+    yield from _vote_bounds(engine)
     yield "candidates", len(opened.candidates), CANDIDATES_MAX
     yield "VIEW-CHANGEs", len(opened.view_changes), size
     yield "dissents of the height", len(opened.dissents), size
@@ -75,6 +81,15 @@ def _replica_bounds(engine: Engine) -> Iterator[Bound]:
     yield "sources of blocks", len(engine.sync._blocks._sources), NODES_MAX
     yield "sources of snapshots", len(engine.sync._state._sources), NODES_MAX
     yield "peers", len(engine._peers), NODES_MAX
+
+
+def _vote_bounds(engine: Engine) -> Iterator[Bound]:
+    opened = engine._replica._open
+    size = len(opened.committee.members)
+    for kind, votes in (("PREPAREs", opened.prepares._votes), ("COMMITs", opened.commits._votes)):
+        yield f"members with {kind}", len(votes), size
+        for views in votes.values():
+            yield f"{kind} of one member", len(views), VIEWS_PER_MEMBER_MAX
 
 
 def _book_bounds(engine: Engine) -> Iterator[Bound]:

@@ -60,10 +60,15 @@ class Nemesis:
         chance: Random,
         counts: Counter[str],
         note: Callable[[str], None],
+        ambush: Callable[[], None] = lambda: None,
     ) -> None:
-        """`note` takes down what breaks, for whoever reads the trace."""
+        """`note` takes down what breaks, for whoever reads the trace.
+
+        `ambush` is called when one node alone holds a final block, cut off from all others.
+        """
         self._nodes = nodes
         self._note = note
+        self._ambush = ambush
         self._network = network
         self._scheduler = scheduler
         self._chance = chance
@@ -238,7 +243,8 @@ class Nemesis:
 
     def _lone_commit(self) -> None:
         """Only one node hears the COMMITs; when it has a final block, it alone is cut off."""
-        lonely = self._chance.choice(self._nodes)
+        fit = [node for node in self._nodes if node.up and node.honest]
+        lonely = self._chance.choice(fit or self._nodes)
         self._lonely = lonely.number
         kind: type[Message] = Commit
         self._network.hushed[kind] = {(a, b) for a, b in self._routes() if b != lonely.number}
@@ -252,6 +258,7 @@ class Nemesis:
         self._unhush(Commit)
         self._counts["lone commits"] += 1
         self._cut({(a, b) for a, b in self._routes() if node.number in (a, b)}, noticed=True)
+        self._ambush()
 
     def _storm(self) -> None:
         self._network.weather = self._weather(1.0)

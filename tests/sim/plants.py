@@ -273,6 +273,8 @@ PLANTS: dict[Callable[[Patch], None], set[str]] = {
     seal_without_the_height: {"slander", "halt", "certificate"},
     one_member_drags_all: {"liveness", "limits", "storm", "views"},
     nobody_joins_by_f_plus_1: {"views", "liveness"},
+    justification_not_checked: SAFETY,
+    votes_without_bounds: {"limits"},
     timer_not_armed_when_idle: {"liveness"},
     clock_check_on_a_prepared_block: {"liveness"},
     dedupe_before_the_signature_check: {"liveness"},

@@ -157,6 +157,7 @@ class Simulation:
             Random(f"{seed}/faults"),
             counts,
             self._note,
+            self._mind.ambush,
         )
 
     def _make_nodes(self, seed: int) -> list[SimNode]:

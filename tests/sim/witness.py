@@ -42,9 +42,9 @@ class Witness:
             return
         place = (node.number, node.incarnation, type(vote), vote.height, vote.signer)
         views = self._heard.setdefault(place, {})
-        if vote.view not in views and len(views) >= VIEWS_PER_MEMBER_MAX // 2:
-            return  # Whoever votes in more views than are kept displaces its own votes.
-        if views.setdefault(vote.view, vote.block_id) != vote.block_id:
+        said = views.setdefault(vote.view, vote.block_id)
+        # Whoever votes in more views than are kept displaces its own votes.
+        if said != vote.block_id and len(views) <= VIEWS_PER_MEMBER_MAX:
             self._due = vote
 
     def missing(self, node: SimNode) -> str:
