@@ -1,7 +1,8 @@
 """Catch-up: whom to ask for which blocks, and what to do when no good answer comes.
 
 A pure scheduler: no sockets, no clock, no execution; time comes in as milliseconds and actions go
-out as data. One request is out at a time. Heights that peers claim are hints: they choose whom to
+out as data. One request is out at a time; where no answer comes soon, a second peer is asked for the
+same, so that one that says nothing costs little. Heights that peers claim are hints: they choose whom to
 ask, and a peer that does not deliver rests ever longer, so no claim can hold the node up. One
 block behind is how every round of consensus ends for somebody, so that alone waits a moment. What
 the blocks are worth is judged by whoever executes them; that judgement comes back as `need` (it
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from node.net.sources import COOL_DOWN_MAX_MS, Punish, Source
+from node.net.sources import COOL_DOWN_MAX_MS, SLOW_MS, Punish, Source
 from node.protocol.block import CertifiedBlock
 from node.protocol.encoding import encode
 from node.protocol.errors import PeerFault
@@ -54,13 +55,25 @@ class _Source(Source):
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """Either a request that is out, or a range that is being applied, until `deadline`."""
+    """Either a request that is out, or a range that is being applied, until `deadline`.
+
+    `second` was asked for the same since `peer` is slow to answer.
+    """
 
     peer: bytes
     first: int
     count: int
     deadline: int
     applying: bool
+    second: bytes | None = None
+
+    def without(self, peer: bytes) -> _Pending | None:
+        """What remains when nothing more is expected of `peer`."""
+        if peer == self.second:
+            return replace(self, second=None)
+        if peer != self.peer:
+            return self
+        return replace(self, peer=self.second, second=None) if self.second else None
 
     def after_progress(self, next_height: int, now_ms: int) -> _Pending | None:
         """The same range with a new deadline, or None once all of it is applied."""
@@ -148,7 +161,7 @@ class CatchUp:
     def on_range(self, peer: bytes, answer: BlockRange, now_ms: int) -> list[Action]:
         """Blocks came. Late answers are ignored; blocks that do not follow on are a fault."""
         pending = self._pending
-        if pending is None or pending.applying or pending.peer != peer:
+        if pending is None or pending.applying or peer not in (pending.peer, pending.second):
             return []
         heights = [block.header.height for block in answer.blocks]
         if heights and heights[0] != pending.first:
@@ -158,6 +171,8 @@ class CatchUp:
             fault = PeerFault("BAD_RANGE", "the blocks do not follow each other")
             return [Punish(peer, fault), *self.on_fault(peer, now_ms)]
         source = self._sources[peer]
+        if peer == pending.second:
+            self._sources[pending.peer].rest(now_ms)  # it was overtaken
         blocks = tuple(b for b in answer.blocks if b.header.height >= self.next_height)
         if blocks:
             source.claims = answer.head
@@ -166,11 +181,12 @@ class CatchUp:
                 peer, pending.first, len(heights), now_ms + APPLY_TIMEOUT_MS, applying=True
             )
             return [Apply(peer, blocks)]
-        self._pending = None
-        if not heights:  # it claimed more than it has, or has pruned what we need
-            source.claims = 0
-            source.rest(now_ms)
-        return self._ask(now_ms)
+        if heights:  # consensus was faster
+            self._pending = None
+            return self._ask(now_ms)
+        source.claims = 0  # it claimed more than it has, or has pruned what we need
+        source.rest(now_ms)
+        return self._abandon(peer, now_ms)
 
     def on_fault(self, peer: bytes, now_ms: int) -> list[Action]:
         """The peer's blocks were bad, or it broke the protocol otherwise: turn to another."""
@@ -188,17 +204,20 @@ class CatchUp:
     def tick(self, now_ms: int) -> list[Action]:
         """Time passes; call a few times a second."""
         pending = self._pending
-        if pending is not None:
-            if now_ms < pending.deadline:
-                return []
-            if not pending.applying:
-                self._sources[pending.peer].rest(now_ms)
-            self._pending = None
+        if pending is None:
+            return self._ask(now_ms)
+        if now_ms < pending.deadline:
+            return self._ask_second(pending, now_ms)
+        if not pending.applying:
+            for peer in (pending.peer, pending.second):
+                if peer is not None:
+                    self._sources[peer].rest(now_ms)
+        self._pending = None
         return self._ask(now_ms)
 
     def _abandon(self, peer: bytes, now_ms: int) -> list[Action]:
-        if self._pending is not None and self._pending.peer == peer:
-            self._pending = None
+        if self._pending is not None:
+            self._pending = self._pending.without(peer)
         return self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> list[Action]:
@@ -206,21 +225,39 @@ class CatchUp:
         peer = self._choose(now_ms) if idle else None
         if peer is None:
             return []
+        request = self._request(peer, now_ms)
+        deadline = now_ms + REQUEST_TIMEOUT_MS
+        self._pending = _Pending(peer, request.height, request.count, deadline, applying=False)
+        return [Ask(peer, request)]
+
+    def _ask_second(self, pending: _Pending, now_ms: int) -> list[Action]:
+        """Who does not answer at once may still do so; another one may be faster."""
+        waited_ms = REQUEST_TIMEOUT_MS - (pending.deadline - now_ms)
+        if pending.applying or pending.second is not None or waited_ms < SLOW_MS:
+            return []
+        if self.next_height != pending.first:
+            return []
+        other = self._choose(now_ms, besides=pending.peer)
+        if other is None:
+            return []
+        self._pending = replace(pending, second=other)
+        return [Ask(other, self._request(other, now_ms))]
+
+    def _request(self, peer: bytes, now_ms: int) -> BlockRequest:
         source = self._sources[peer]
         source.asked_at = now_ms
         # A claim beyond reason asks for no more than the largest range.
         count = min(BLOCK_RANGE_MAX, source.claims - self.next_height + 1)
-        self._pending = _Pending(
-            peer, self.next_height, count, now_ms + REQUEST_TIMEOUT_MS, applying=False
-        )
-        return [Ask(peer, BlockRequest(self.next_height, count))]
+        return BlockRequest(self.next_height, count)
 
-    def _choose(self, now_ms: int) -> bytes | None:
+    def _choose(self, now_ms: int, besides: bytes = b"") -> bytes | None:
         """The least failing, then longest unasked peer that has the needed block."""
         able = [
             (source.failures, source.asked_at, peer)
             for peer, source in self._sources.items()
-            if self._is_ahead(source, now_ms) and source.blocks_from <= self.next_height
+            if peer != besides
+            and self._is_ahead(source, now_ms)
+            and source.blocks_from <= self.next_height
         ]
         return min(able)[2] if able else None
 

@@ -17,7 +17,7 @@ from node.net.catch_up import (
     CatchUp,
     answer_request,
 )
-from node.net.sources import COOL_DOWN_MAX_MS, COOL_DOWN_MS, Punish
+from node.net.sources import COOL_DOWN_MAX_MS, COOL_DOWN_MS, SLOW_MS, Punish
 from node.protocol.block import (
     EMPTY_ROOT,
     BlockHeader,
@@ -106,12 +106,45 @@ def test_silence_makes_it_turn_to_another_and_come_back_later() -> None:
     catch_up = CatchUp(1)
     catch_up.on_head_hint(A, 9, 0)
     catch_up.on_head_hint(B, 9, 0)
+    assert catch_up.tick(SLOW_MS - 1) == []
+    assert asked(catch_up.tick(SLOW_MS)) == (B, 1, 9)
     assert catch_up.tick(REQUEST_TIMEOUT_MS - 1) == []
     now = REQUEST_TIMEOUT_MS
-    assert asked(catch_up.tick(now)) == (B, 1, 9)
-    now += REQUEST_TIMEOUT_MS
-    assert asked(catch_up.tick(now)) == (A, 1, 9)  # both failed once, A has rested longer
+    assert catch_up.tick(now) == []  # neither has answered: both rest
+    now += COOL_DOWN_MS
+    assert asked(catch_up.tick(now)) == (A, 1, 9)
     assert catch_up.on_range(B, BlockRange(blocks(1, 9), 9), now) == []  # too late
+
+
+def test_the_first_answer_counts_of_the_one_who_is_slow_and_the_one_asked_besides() -> None:
+    for first, other in ((A, B), (B, A)):
+        catch_up = CatchUp(1)
+        catch_up.on_head_hint(A, 9, 0)
+        catch_up.on_head_hint(B, 9, 0)
+        catch_up.tick(SLOW_MS)
+        now = SLOW_MS + 1
+        assert catch_up.on_range(first, BlockRange(blocks(1, 9), 9), now) == [
+            Apply(first, blocks(1, 9))
+        ]
+        assert catch_up.on_range(other, BlockRange(blocks(1, 9), 9), now) == []
+        catch_up.on_head_hint(A, 20, now)
+        catch_up.on_head_hint(B, 20, now)
+        assert asked(catch_up.need(10, now))[0] == B  # never the slow one
+
+
+def test_who_was_asked_besides_remains_when_the_first_one_leaves_or_has_nothing() -> None:
+    for leave in (True, False):
+        catch_up = CatchUp(1)
+        catch_up.on_head_hint(A, 9, 0)
+        catch_up.on_head_hint(B, 9, 0)
+        catch_up.tick(SLOW_MS)
+        if leave:
+            assert catch_up.on_disconnected(A, SLOW_MS) == []
+        else:
+            assert catch_up.on_range(A, BlockRange((), 9), SLOW_MS) == []
+        assert catch_up.busy
+        answer = BlockRange(blocks(1, 9), 9)
+        assert catch_up.on_range(B, answer, SLOW_MS) == [Apply(B, blocks(1, 9))]
 
 
 def test_rest_doubles_up_to_a_cap_and_a_good_answer_ends_it() -> None:
