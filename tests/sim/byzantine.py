@@ -32,6 +32,7 @@ from tests.sim.scheduler import Scheduler
 SEEN_MAX = 300
 VICES = (0.1, 0.4, 0.9)
 RARE_CHANCE = 0.8
+SILENT = 0.15
 INTERVALS_MS = (300, 1_000, 3_000)
 SECOND_VOTE_MS = (5, 60)
 THIRD_VOTE_MS = (60, 300)
@@ -101,6 +102,7 @@ class Mind:
         self._sides: dict[tuple[int, int], tuple[bytes, bytes, frozenset[int]]] = {}
         self._seen: list[Message] = []
         self._peaceful = False
+        self._silent = False
         self._base_ms = cast.genesis.timeouts.base_ms
         self._lies = Lies(cast, chance)
 
@@ -113,9 +115,15 @@ class Mind:
         if self._nodes:
             self._act_later()
 
-    def flood_no_more(self) -> None:
-        """Clients are to be served now: no more rubbish to be booked. All else goes on."""
+    def make_peace(self, *, silent: bool) -> None:
+        """Clients are to be served now: no more rubbish to be booked. All else goes on.
+
+        Unless they fall `silent`, which they may at any time and now and then do now.
+        """
         self._peaceful = True
+        self._silent = silent or self._chance.random() < SILENT
+        if self._silent and self._nodes:
+            self._note("the byzantine fall silent")
 
     def see(self, message: Message) -> None:
         """Learn from a message that some traitor received."""
@@ -127,6 +135,8 @@ class Mind:
 
     def send(self, source: int, targets: Sequence[int], message: Message) -> None:
         """What becomes of a message that a traitor's engine wants to send."""
+        if self._silent:
+            return
         deeds = DEEDS.get(type(message), ())
         if isinstance(message, Prepare | Commit) and self._vote_both_ways(source, targets, message):
             return
@@ -202,7 +212,7 @@ class Mind:
 
     def _vote_later(self, node: SimNode, vote: Prepare | Commit, span_ms: tuple[int, int]) -> None:
         def perform() -> None:
-            if node.up:
+            if node.up and not self._silent:
                 targets = self._network.peers_of(node.number)
                 self._vote_both_ways(node.number, targets, vote)
 
@@ -231,7 +241,7 @@ class Mind:
     def _act(self) -> None:
         node = self._chance.choice(list(self._nodes.values()))
         act = self._chance.choice(ACTS)
-        if node.up and not (self._peaceful and act == "flood"):
+        if node.up and not self._silent and not (self._peaceful and act == "flood"):
             self._perform(node, act, share=0.6)
         self._act_later()
 

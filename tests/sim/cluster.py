@@ -117,7 +117,7 @@ class Cluster:
         self._nemesis = Nemesis(
             self.nodes, self.network, self.scheduler, self._faults, self.counts, lambda _: None
         )
-        self._nemesis.start()
+        self._nemesis.start(self.scheduler.now_ms)
 
     def peace(self) -> None:
         """All faults end; machines that are off start."""

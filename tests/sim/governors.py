@@ -24,6 +24,7 @@ from tests.sim.scheduler import Scheduler
 from tests.sim.workload import Workload
 
 POLL_MS = 120
+PATIENCE_MS = 10_000
 PAUSE_MS = (100, 1_500)
 STEPS = (2, 6)
 ATTEMPTS_MAX = 4
@@ -196,6 +197,8 @@ class Governors:
         for _ in range(ATTEMPTS_MAX):
             proposal = {"proposal": self._chance.randbytes(16)}
             proof = {} if joining is None else (yield from self._ready(joining))
+            if proof is None:
+                return False
             wish = {**proposal, "reason": "as the seed wants it", **args, **proof}
             self.busy = True
             receipt = yield from self._book("chair", kind, wish)
@@ -223,9 +226,13 @@ class Governors:
             else:
                 return booked.receipt
 
-    def _ready(self, number: int) -> Generator[None, None, dict[str, Any]]:
-        """What the node signs to show that it has the state of its head; it must be up."""
-        while True:
+    def _ready(self, number: int) -> Generator[None, None, dict[str, Any] | None]:
+        """What the node signs to show that it has the state of its head.
+
+        A byzantine one is not waited for.
+        """
+        until_ms = self._scheduler.now_ms + PATIENCE_MS
+        while number not in self._cast.styles or self._scheduler.now_ms < until_ms:
             for twin in self._cast.nodes_of(number):
                 node = self._nodes[twin]
                 if node.up and node.running.store.head.header is not None:
@@ -238,6 +245,7 @@ class Governors:
                         "ready_signature": sign_ticket(chain, key, "kernel", READY, terms),
                     }
             yield
+        return None
 
     # ---- what they see
 

@@ -29,6 +29,8 @@ SLOW_MS = (500, 5_000)
 JUMPS_MS = (-20_000, -5_000, -1_500, 1_500, 5_000, 20_000)
 JUMP_MS = (500, 6_000)
 FULL_MS = (200, 6_000)
+LEFT_BEHIND = 0.2
+LEFT_BEHIND_MS = 6_500
 FAULT_KINDS = (
     "crash",
     "power_cut",
@@ -75,16 +77,20 @@ class Nemesis:
         self._counts = counts
         self._over = False
         self._lonely: int | None = None
+        self.left_behind: SimNode | None = None
         self._jumps: dict[int, int] = {}
         self._weights = [chance.choice((0, 0, 1, 1, 3)) for _ in FAULT_KINDS]
         self._interval_ms = chance.choice(INTERVALS_MS)
         self._usual = self._weather(chance.choice((0.0, 0.0, 0.3, 1.0)))
 
-    def start(self) -> None:
-        """Begin with the weather, then with the rest."""
+    def start(self, until_ms: int) -> None:
+        """Begin with the weather, then with the rest. At `until_ms` everything will be healed."""
         self._network.weather = self._usual
         if any(self._weights):
             self._next()
+        lead_ms = until_ms - LEFT_BEHIND_MS - self._scheduler.now_ms
+        if lead_ms > 0 and self._chance.random() < LEFT_BEHIND:
+            self._scheduler.after(lead_ms, self._leave_behind)
 
     def heal(self) -> None:
         """No more faults: routes open, disks and power good, nobody paused, everybody up."""
@@ -259,6 +265,22 @@ class Nemesis:
         self._counts["lone commits"] += 1
         self._cut({(a, b) for a, b in self._routes() if node.number in (a, b)}, noticed=True)
         self._ambush()
+
+    def _leave_behind(self) -> None:
+        """One node hears nothing while no proposal reaches anybody: all others run ahead of it.
+
+        This lasts until the end: how fast does it find the view in which the others are, if they
+        cannot decide without it?
+        """
+        if self._over:
+            return
+        self._counts["nodes left behind"] += 1
+        behind = self._chance.choice([node for node in self._nodes if node.honest])
+        self._note(f"{behind.name} is left behind")
+        self.left_behind = behind
+        kind: type[Message] = PrePrepare
+        self._network.hushed[kind] = self._routes()
+        self._network.cut |= {(a, b) for a, b in self._routes() if behind.number in (a, b)}
 
     def _storm(self) -> None:
         self._network.weather = self._weather(1.0)

@@ -232,16 +232,17 @@ class Simulation:
         faulty_ms = chance.randint(*FAULTY_MS)
         for node in self._nodes:
             self._scheduler.after(chance.randint(0, 300), node.start)
-        self._scheduler.after(400, self._nemesis.start)
+        until_ms = self._start_ms + faulty_ms
+        self._scheduler.after(400, lambda: self._nemesis.start(until_ms))
         self._scheduler.after(400, self._mind.start)
         self._scheduler.after(400, self._governors.start)
-        self._workload.start(self._start_ms + faulty_ms, chance.choice(BURST_PAUSE_MS))
-        self._scheduler.run_until(self._start_ms + faulty_ms)
+        self._workload.start(until_ms, chance.choice(BURST_PAUSE_MS))
+        self._scheduler.run_until(until_ms)
         self._note("peace")
         self._nemesis.heal()
         self._governors.stop()
         self._workload.be_patient()
-        self._mind.flood_no_more()
+        self._mind.make_peace(silent=self._nemesis.left_behind is not None)
         absent = self._send_some_away()
         failing = self.result.byzantine + len(absent)
         self.checkers.progress.on_healed([n for n in self._nodes if n.up and n.honest], failing)
@@ -269,14 +270,16 @@ class Simulation:
 
     def _send_some_away(self) -> Sequence[SimNode]:
         """In some runs as many nodes as may be dead stay down until everything has settled."""
-        if self._governors.busy or self._chance.random() < STAY_ALL:
+        behind = self._nemesis.left_behind
+        if self._governors.busy or (behind is None and self._chance.random() < STAY_ALL):
             return ()
         store = self._best.running.store
         sets = [
             validators_at(store, height).members for height in (store.head.height + 1, FOR_EVER)
         ]
         absent: list[SimNode] = []
-        for node in self._chance.sample(self._concerned, len(self._concerned)):
+        candidates = [node for node in self._concerned if node is not behind]
+        for node in self._chance.sample(candidates, len(candidates)):
             away = [other.public_key for other in (*absent, node)]
             if all(self._cast.bears(members, away) for members in sets):
                 absent.append(node)

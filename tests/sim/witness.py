@@ -23,7 +23,8 @@ class Witness:
     def __init__(self, chain: Chain, traitors: frozenset[bytes]) -> None:
         self._chain = chain
         self._traitors = traitors
-        self._heard: dict[Place, dict[int, bytes]] = {}
+        self._views: dict[Place, set[int]] = {}
+        self._heard: dict[tuple[object, ...], bytes] = {}
         self._due: Prepare | Commit | None = None
         self.contradictions = 0
 
@@ -36,13 +37,17 @@ class Witness:
         if not isinstance(vote, Prepare | Commit) or vote.signer not in self._traitors:
             return
         opened = node.running.engine._replica._open
-        if opened.committing or vote.height != opened.height:
+        ahead = vote.height - opened.height
+        if opened.committing or ahead not in (0, 1):
             return
         if not has_valid_signature(self._chain, vote):
             return
         place = (node.number, node.incarnation, type(vote), vote.height, vote.signer)
-        views = self._heard.setdefault(place, {})
-        said = views.setdefault(vote.view, vote.block_id)
+        views = self._views.setdefault(place, set())
+        views.add(vote.view)
+        if ahead or vote.signer not in opened.committee:
+            return  # It may count once its height is open, as far as there is room for it.
+        said = self._heard.setdefault((*place, vote.view), vote.block_id)
         # Whoever votes in more views than are kept displaces its own votes.
         if said != vote.block_id and len(views) <= VIEWS_PER_MEMBER_MAX:
             self._due = vote
