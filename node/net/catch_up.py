@@ -1,12 +1,12 @@
 """Catch-up: whom to ask for which blocks, and what to do when no good answer comes.
 
 A pure scheduler: no sockets, no clock, no execution; time comes in as milliseconds and actions go
-out as data. One request is out at a time; where no answer comes soon, a second peer is asked for the
-same, so that one that says nothing costs little. Heights that peers claim are hints: they choose whom to
-ask, and a peer that does not deliver rests ever longer, so no claim can hold the node up. One
-block behind is how every round of consensus ends for somebody, so that alone waits a moment. What
-the blocks are worth is judged by whoever executes them; that judgement comes back as `need` (it
-went on from there) or as `on_fault` (the peer's blocks were bad).
+out as data. One request is out at a time; where no answer comes soon, a second peer is asked for
+the same, so that one that says nothing costs little. Heights that peers claim are hints: they
+choose whom to ask, and a peer that does not deliver rests ever longer, so no claim can hold the
+node up. One block behind is how every round of consensus ends for somebody, so that alone waits a
+moment. What the blocks are worth is judged by whoever executes them; that judgement comes back as
+`need` (it went on from there) or as `on_fault` (the peer's blocks were bad).
 """
 
 from __future__ import annotations
