@@ -11,6 +11,7 @@ from contracts.deposits.contract import DEPOSITS_CONTRACT
 from contracts.exchange.contract import EXCHANGE
 from contracts.kernel.contract import Contract
 from contracts.kernel.registry import KERNEL
+from contracts.licensing.contract import LICENSING
 from contracts.payments.contract import PAYMENTS
 from contracts.prepaid.contract import PREPAID
 
@@ -19,6 +20,7 @@ PACKAGES: dict[str, Contract] = {
     "prepaid": PREPAID,
     "exchange": EXCHANGE,
     "payments": PAYMENTS,
+    "licensing": LICENSING,
     "deposits": DEPOSITS_CONTRACT,
 }
 # The newest version of each.

@@ -33,6 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "contracts.exchange": {"contracts.kernel", "contracts.exchange"},
     "contracts.payments": {"contracts.kernel", "contracts.payments"},
     "contracts.deposits": {"contracts.kernel", "contracts.deposits"},
+    "contracts.licensing": {"contracts.kernel", "contracts.licensing"},
     "contracts.prepaid": {"contracts.kernel", "contracts.prepaid"},
     "node.protocol": PROTOCOL,
     # Stages: none imports another.
