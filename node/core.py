@@ -120,8 +120,9 @@ def _open_votes(database: KeyValue, store: Store) -> VoteLog:
     if votes.is_new and store.head.height > 0:
         raise StoreFailure(
             "VOTES_MISSING",
-            "the chain is there but the vote database is empty; restore it, or let this validator "
-            "rejoin with a new key: without its own votes it could sign twice",
+            "the chain is there but the vote database is empty, and without its own votes this "
+            "validator could sign twice: put it back, or let `groat node repair --votes-lost` keep "
+            "it silent for as long as that is so",
         )
     return votes
 

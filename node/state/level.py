@@ -15,6 +15,7 @@ import plyvel
 from node.protocol.errors import StoreFailure
 from node.state.keyvalue import Put
 from node.state.layout import WHAT_TO_DO
+from node.state.log_tail import damaged_logs
 
 WRITE_BUFFER_BYTES = 16 << 20
 BLOCK_CACHE_BYTES = 64 << 20
@@ -50,27 +51,41 @@ class LevelRecords:
         self, start: bytes, stop: bytes, reverse: bool = False, limit: int | None = None
     ) -> Iterator[tuple[bytes, bytes]]:
         """Pairs with start ≤ key < stop, ascending unless `reverse`, as they are at the call."""
-        # Backwards, plyvel forgets a key that equals its `start`, so that end is ours to watch.
-        iterator = self._source.iterator(
-            start=None if reverse else start,
-            stop=stop,
-            reverse=reverse,
-            verify_checksums=True,
-            fill_cache=limit is not None,
-        )
-        return self._walk(iterator, start if reverse else None, limit)
-
-    def _walk(
-        self, iterator: plyvel.Iterator, down_to: bytes | None, limit: int | None
-    ) -> Iterator[tuple[bytes, bytes]]:
+        # plyvel's other iterator ends without a word where the last block cannot be read.
         try:
-            with iterator:
-                pairs: Iterator[tuple[bytes, bytes]] = iterator
-                if down_to is not None:
-                    pairs = takewhile(lambda pair: pair[0] >= down_to, iterator)
-                yield from islice(pairs, limit)
+            iterator = self._source.raw_iterator(
+                verify_checksums=True, fill_cache=limit is not None
+            )
         except _ERRORS as error:
             raise _failure(self._path, error) from None
+        pairs = self._descend(iterator, stop) if reverse else self._ascend(iterator, start)
+        inside = takewhile(lambda pair: start <= pair[0] < stop, pairs)
+        return self._read(iterator, islice(inside, limit))
+
+    def _read(
+        self, iterator: plyvel.RawIterator, pairs: Iterator[tuple[bytes, bytes]]
+    ) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            yield from pairs
+        except _ERRORS as error:
+            raise _failure(self._path, error) from None
+        finally:
+            iterator.close()
+
+    @staticmethod
+    def _ascend(iterator: plyvel.RawIterator, start: bytes) -> Iterator[tuple[bytes, bytes]]:
+        iterator.seek(start)
+        while iterator.valid():
+            yield iterator.item()
+            iterator.next()
+
+    @staticmethod
+    def _descend(iterator: plyvel.RawIterator, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
+        iterator.seek(stop)
+        (iterator.prev if iterator.valid() else iterator.seek_to_last)()
+        while iterator.valid():
+            yield iterator.item()
+            iterator.prev()
 
 
 class LevelKeyValue(LevelRecords):
@@ -148,6 +163,8 @@ def open_level(
 def _open(path: Path, options: Mapping[str, int]) -> plyvel.DB:
     try:
         path.mkdir(parents=True, exist_ok=True)
+        for name in damaged_logs(path):
+            raise _damaged(path, f"{name} is broken in the middle")
         return plyvel.DB(
             str(path),
             create_if_missing=True,
@@ -166,13 +183,14 @@ def _failure(path: Path, error: Exception) -> StoreFailure:
     if text.startswith("IO error: lock "):
         return _in_use(path)
     if isinstance(error, plyvel.CorruptionError):
-        return StoreFailure(
-            "DATABASE_DAMAGED",
-            f"{path} is damaged ({text}); {WHAT_TO_DO}",
-        )
+        return _damaged(path, text)
     return StoreFailure(
         "DISK_FAILED", f"{path} cannot be read or written; check the disk and its rights ({text})"
     )
+
+
+def _damaged(path: Path, what: str) -> StoreFailure:
+    return StoreFailure("DATABASE_DAMAGED", f"{path} is damaged ({what}); {WHAT_TO_DO}")
 
 
 def _in_use(path: Path) -> StoreFailure:

@@ -129,6 +129,6 @@ def _parsed(raw: bytes) -> int:
 def _damaged(reason: str) -> StoreFailure:
     return StoreFailure(
         "DAMAGED_VOTES",
-        f"the vote database is damaged ({reason}); restore it, or let this validator rejoin with a "
-        "new key: without its own votes it could sign twice",
+        f"the vote database is damaged ({reason}); without its own votes this validator could sign "
+        "twice: `groat node repair --votes-lost` keeps it silent for as long as that is so",
     )
