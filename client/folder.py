@@ -78,6 +78,13 @@ class NetworkFolder:
         """The keys of this folder."""
         return Wallet(self.path / "keys")
 
+    def public_key(self, name: str) -> str:
+        """The public key in hex of an identity of genesis or a key of the wallet."""
+        for identity in self.genesis.identities:
+            if identity.name == name:
+                return identity.public_key
+        return self.wallet.entry(name).public_key
+
     @property
     def trust_path(self) -> Path:
         """Where the light client keeps what it has verified."""

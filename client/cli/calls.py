@@ -188,7 +188,7 @@ def _arguments(session: Session, operation: Operation, args: str | None) -> dict
         session.out.note(f"proposal {identity}: for {_either(operation.approvers)} to approve")
         words += [f"--{PROPOSAL}", identity]
     if args is None:
-        return arguments_of_words(operation, words, _lookup(session))
+        return arguments_of_words(operation, words, session.folder.public_key)
     if words:
         raise Misconfigured("USAGE", f"give --args or single fields, not both: {words[0]}")
     return arguments_of_json(operation, sys.stdin.read() if args == "-" else args)
@@ -200,16 +200,6 @@ def _names(words: list[str], field: str) -> bool:
 
 def _either(roles: tuple[str, ...]) -> str:
     return " or ".join(roles)
-
-
-def _lookup(session: Session) -> Any:
-    def public_key(name: str) -> str:
-        for identity in session.folder.genesis.identities:
-            if identity.name == name:
-                return identity.public_key
-        return session.folder.wallet.entry(name).public_key
-
-    return public_key
 
 
 def _with_ticket(

@@ -12,7 +12,9 @@ from client.cli import (
     calls,
     chain,
     connector,
+    demo,
     doctor,
+    exchange,
     keys,
     net,
     prepaid,
@@ -54,7 +56,21 @@ def _options(
     ctx.obj = given if output is None else Session(output, directory, node, debug)
 
 
-for _module in (net, upkeep, keys, calls, status, chain, prepaid, watch, connector, audit, doctor):
+for _module in (
+    net,
+    upkeep,
+    keys,
+    calls,
+    status,
+    chain,
+    prepaid,
+    exchange,
+    watch,
+    connector,
+    demo,
+    audit,
+    doctor,
+):
     _module.register(app)
 
 

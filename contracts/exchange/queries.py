@@ -55,6 +55,7 @@ from contracts.kernel.access import may_read
 from contracts.kernel.context import View
 from contracts.kernel.contract import Details, Query
 from contracts.kernel.freezing import in_force
+from contracts.kernel.identity import identity_of, signing_key
 from contracts.kernel.ledger import ACCOUNTS, ASSETS, account_key
 from contracts.kernel.types import PAGE_MAX
 
@@ -145,7 +146,7 @@ def holdings(view: View, args: HoldingsQuery) -> Details:
 
     Of another person a platform sees its own asset.
     """
-    user = args.user or view.viewer.public_key or b""
+    user = _person(view, args.user)
     items = []
     for _, one in view.state.scan(PLATFORMS, b"", None, PLATFORMS_MAX):
         key = account_key(user, one.asset, BALANCE)
@@ -219,7 +220,7 @@ def order(view: View, args: OrderArgs) -> Details:
 
 def orders(view: View, args: PartyPage) -> Details:
     """The orders of a person, platform or peripheral, oldest first."""
-    party = args.party or view.viewer.public_key or b""
+    party = _person(view, args.party)
     page = view.page(
         ORDERS_OF, orders_of(party), numbered(orders_of(party), args.cursor), args.limit
     )
@@ -267,7 +268,7 @@ def request(view: View, args: OrderArgs) -> Details:
         "order": args.order,
         "user": found.user,
         "raw": found.raw,
-        "reader": found.reader,
+        "reader": found.reader or signing_key(view.state, found.user) or found.user,
         "details": found.details,
         "time_ms": found.time_ms,
     }
@@ -287,6 +288,14 @@ def delivery(view: View, args: OrderArgs) -> Details:
 
 
 # ---- views
+
+
+def _person(view: View, key: bytes | None) -> bytes:
+    """The identity behind a key, or the viewer's own; a stranger's key stands for itself."""
+    if key is None:
+        return view.viewer.public_key or b""
+    identity = identity_of(view.state, key)
+    return key if identity is None else identity.public_key
 
 
 def _platform_view(view: View, one: Platform) -> Details:
@@ -313,8 +322,6 @@ def _platform_view(view: View, one: Platform) -> Details:
 
 def _rate_view(one: Rate) -> Details:
     return {
-        "asset": one.asset,
-        "side": one.side,
         "version": one.version,
         "num": one.num,
         "den": one.den,

@@ -1,0 +1,30 @@
+"""`groat demo …`: the stories of the business areas, played on the running network.
+
+Each shows the commands that a person would type, and ends by checking its own figures.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from client.cli.session import Session, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(
+        help="Stories, played on the running network with every command shown.",
+        no_args_is_help=True,
+    )
+    app.add_typer(group, name="demo")
+    command(group, "exchange")(exchange)
+
+
+async def exchange(session: Session) -> None:
+    """Bank points become miles and an upgrade, and a coffee that never came is paid back."""
+    from client.demo.exchange import play
+    from client.demo.stage import Stage
+
+    async with session.api() as network:
+        await play(Stage(session.folder, network, lambda line: print(line, flush=True)))
+    session.out.note("every figure is as it should be")
