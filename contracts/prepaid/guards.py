@@ -84,16 +84,24 @@ def check_active(ctx: Context, card: Card) -> None:
 def check_custody_after(
     ctx: Context, merchant_id: bytes, merchant: Merchant, settled: int, amount: int
 ) -> None:
-    """`CUSTODY_SHORT` if a payment of `amount` for `settled` of debt left too little in custody.
+    """`CUSTODY_SHORT` if a payment of `amount` for `settled` of debt left too little in custody."""
+    short = custody_short_by(ctx, merchant_id, merchant, settled, amount)
+    if short:
+        ctx.reject("CUSTODY_SHORT", short=short)
+
+
+def custody_short_by(
+    ctx: Context, merchant_id: bytes, merchant: Merchant, settled: int, amount: int
+) -> int:
+    """How much custody would lack after a payment of `amount` for `settled` of debt.
 
     Money that was never advanced is all there. What the merchant can give back comes back first.
     """
     totals = ctx.state.need(TOTALS, merchant_id)
     if not totals.advanced:
-        return
+        return 0
     left = totals.escrow + money.recallable(ctx, merchant_id, merchant, amount) - amount
     needed = policy.required_custody(
         ctx.state, ctx.today(), merchant_id, merchant, totals.outstanding - settled
     )
-    if left < needed:
-        ctx.reject("CUSTODY_SHORT", short=needed - left)
+    return max(needed - left, 0)

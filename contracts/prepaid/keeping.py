@@ -17,7 +17,7 @@ from contracts.prepaid.arguments import (
 )
 from contracts.prepaid.booking import book, closed, drop_lots, due
 from contracts.prepaid.guards import REPLAYED
-from contracts.prepaid.models import Card, Entry, Lot, Merchant, Policy, Voided
+from contracts.prepaid.models import PAGE_LOTS_MAX, Card, Entry, Lot, Merchant, Policy, Voided
 from contracts.prepaid.tables import (
     CARDS,
     DUE_OF,
@@ -184,27 +184,35 @@ def expire(ctx: Context, args: Sweep) -> Details:
 
 
 def _expire_cards(ctx: Context, merchant_id: bytes, limit: int, counts: dict[str, int]) -> int:
-    """One merchant's cards that are due, oldest first; how many. None while it is stopped."""
+    """One merchant's cards that are due, oldest first; how much of `limit` that took.
+
+    None while the merchant is stopped.
+    """
     merchant = ctx.state.need(MERCHANTS, merchant_id)
     if merchant.state not in guards.IN_BUSINESS or in_force(merchant.freezes, "ALL", ctx):
         return 0
     rules = policy.policy_of(ctx.state)
-    page = ctx.state.scan(DUE_OF, merchant_id, None, limit)
-    ripe = [ref.card for key, ref in page if int.from_bytes(key[16:24], "big") <= ctx.time_ms]
-    expired = lapsed = 0
-    for card_id in ripe:
-        card = ctx.state.need(CARDS, card_id)
+    done = expired = lapsed = gone = 0
+    for key, ref in ctx.state.scan(DUE_OF, merchant_id, None, limit):
+        if int.from_bytes(key[16:24], "big") > ctx.time_ms:
+            break
+        card = ctx.state.need(CARDS, ref.card)
+        done += 1
         if card.state == "ACTIVE":
-            _expire(ctx, card_id, card, rules)
+            _expire(ctx, ref.card, card, rules)
             expired += 1
-        else:
-            lapsed += _lapse(ctx, card_id, card, merchant, rules)
-    if ripe:
+            continue
+        lapsed += _lapse(ctx, ref.card, card, merchant, rules)
+        gone += len(card.lots)
+        if gone >= PAGE_LOTS_MAX:
+            done = limit
+            break
+    if done:
         data = {"merchant": merchant_id, "expired": expired, "lapsed": lapsed}
         ctx.emit("CardsExpired", data, house_of(merchant))
     counts["expired"] += expired
     counts["lapsed"] += lapsed
-    return len(ripe)
+    return done
 
 
 def _expire(ctx: Context, card_id: bytes, card: Card, rules: Policy) -> None:
@@ -214,12 +222,19 @@ def _expire(ctx: Context, card_id: bytes, card: Card, rules: Policy) -> None:
 
 
 def _lapse(ctx: Context, card_id: bytes, card: Card, merchant: Merchant, rules: Policy) -> int:
-    """The balance that nobody claimed, as policy has it now; 1 if it went anywhere."""
+    """The balance that nobody claimed, as policy has it now; 1 if it went anywhere.
+
+    Where too little would be left in custody for the others, it is looked at again later.
+    """
     if rules.breakage == "KEPT":
         ctx.state.put(CARDS, card_id, due(ctx, card_id, card, 0))
         return 0
     face, owed = lots.face_of(card.lots), lots.owed_of(card.lots)
     earned = owed if rules.breakage == "EARNED" else 0
+    if guards.custody_short_by(ctx, card.merchant, merchant, owed, owed - earned):
+        later_ms = ctx.time_ms + ctx.scaled(rules.breakage_after_ms)
+        ctx.state.put(CARDS, card_id, due(ctx, card_id, card, later_ms))
+        return 0
     money.add_totals(ctx, card.merchant, face=-face, refunded=owed - earned)
     money.escheat(ctx, card.merchant, merchant, owed - earned)
     frozen = guards.payouts_stopped(ctx, merchant)

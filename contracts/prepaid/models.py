@@ -14,6 +14,8 @@ from contracts.kernel.types import Record
 # Open lots of one card; a fully used lot no longer counts, it lives on in the card's totals.
 LOTS_MAX = 32
 CLASSES_MAX = 8
+# A paged act ends its page early after so many lots, so that it never weighs too much.
+PAGE_LOTS_MAX = 128
 BPS = 10_000
 FULL_CUSTODY_BPS = BPS
 # What a card of a class without a limit may hold: no single card can use up a bank's counters.

@@ -27,6 +27,7 @@ from contracts.prepaid.guards import REPLAYED
 from contracts.prepaid.models import (
     CLASSES_MAX,
     FULL_CUSTODY_BPS,
+    PAGE_LOTS_MAX,
     Card,
     Census,
     Merchant,
@@ -267,21 +268,27 @@ def settle_wind_up(ctx: Context, args: MerchantPage) -> Details:
     if merchant.state != "WINDING_UP":
         ctx.reject("BAD_STATE", state=merchant.state)
     after = numbered(args.merchant, merchant.settled)
-    page = [ref.card for _, ref in ctx.state.scan(CARDS_OF, args.merchant, after, args.limit)]
-    refunded = released = 0
-    for card_id in page:
-        card = ctx.state.need(CARDS, card_id)
+    refunded = released = settled = gone = 0
+    for _, ref in ctx.state.scan(CARDS_OF, args.merchant, after, args.limit):
+        card = ctx.state.need(CARDS, ref.card)
         released += card.held
         if card.lots:
             amount = wind_up_refund(merchant, card)
-            book_refund(ctx, card_id, card, merchant, card.lots, "WIND_UP", amount)
+            book_refund(ctx, ref.card, card, merchant, card.lots, "WIND_UP", amount)
             refunded += amount
         elif card.held:
-            _release_held(ctx, card_id, card, merchant)
-    done = len(page) < args.limit
+            _release_held(ctx, ref.card, card, merchant)
+        settled += 1
+        gone += len(card.lots)
+        if gone >= PAGE_LOTS_MAX:
+            break
+    done = settled < args.limit and gone < PAGE_LOTS_MAX
     state = "WOUND_UP" if done else "WINDING_UP"
-    settled = replace(merchant, state=state, settled=merchant.settled + len(page))
-    ctx.state.put(MERCHANTS, args.merchant, settled)
+    ctx.state.put(
+        MERCHANTS,
+        args.merchant,
+        replace(merchant, state=state, settled=merchant.settled + settled),
+    )
     _emit_released(ctx, args.merchant, merchant, released)
     return {"refunded": refunded, "released": released, "done": done}
 

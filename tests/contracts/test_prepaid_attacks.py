@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.prepaid.models import LOTS_MAX
 from tests.contracts.world import DAY_MS, World, id_of, key_of
 
 GYM = id_of("gym")
@@ -295,3 +296,56 @@ def test_a_replaced_regulator_key_or_a_lone_regulator_moves_no_money() -> None:
     order: dict[str, Any] = {"merchant": GYM, "order": id_of("o"), "amt": 1}
     assert world.do("merchant", "draw", **order) == "CUSTODY_SHORT"
     assert world.ask(None, "policy")["breakage"] == "KEPT"
+
+
+def test_nobody_makes_a_page_too_heavy() -> None:
+    """Cards full of lots: sweeps and the winding-up end their pages early instead of failing."""
+    world = World(policy={"breakage": "EARNED", "breakage_after_ms": DAY_MS})
+    world.open_shop("gift")
+    for card in range(12):
+        assert world.open_card(f"c{card}", "ann", 1, class_="gift") == "OK"
+        tops = [
+            (
+                "top_up",
+                world.ticket(
+                    "ann",
+                    "top_up",
+                    card=id_of(f"c{card}"),
+                    order=id_of(f"{card}/{n}"),
+                    paid=1,
+                    bonus=0,
+                ),
+            )
+            for n in range(LOTS_MAX - 1)
+        ]
+        assert world.send("bank", *tops).code == "OK"
+    world.advance(1_100 * DAY_MS)
+    assert world.do("bookkeeper", "expire", limit=100) == "OK"
+    assert world.last.details["expired"] == 12
+    world.advance(DAY_MS)
+    assert world.do("bookkeeper", "expire", limit=100) == "OK", world.last
+    assert world.last.details == {"expired": 0, "lapsed": 4, "next": 0, "done": False}
+    assert world.do("regulator", "wind_up", merchant=GYM, reason="r") == "OK"
+    pages = 0
+    while not pages or not world.last.details["done"]:
+        assert world.do("bank", "settle_wind_up", merchant=GYM, limit=100) == "OK", world.last
+        pages += 1
+    assert pages == 3
+    assert world.violations() == []
+
+
+def test_a_sweep_is_not_stopped_by_a_merchant_that_took_the_money_away() -> None:
+    world = World(policy={"breakage": "ESCHEAT", "breakage_after_ms": DAY_MS})
+    world.open_shop("gift", kind="scale", custody_bps=2_000)
+    world.open_shop("gift", "pool")
+    assert world.open_card("card", "ann", 1_000, class_="gift") == "OK"
+    assert world.open_card("pool card", "bob", 500, class_="gift", merchant="pool") == "OK"
+    for action in ("draw", "cash_out"):
+        order: dict[str, Any] = {"merchant": GYM, "order": id_of(action), "amt": 800}
+        assert world.do("merchant", action, **order) == "OK"
+    for days in (1_100, 1, 1):
+        world.advance(days * DAY_MS)
+        assert world.do("bookkeeper", "expire") == "OK"
+    assert world.ask("ann", "card", card=CARD)["state"] == "EXPIRED"
+    assert world.ask("bob", "card", card=id_of("pool card"))["state"] == "CLOSED"
+    assert world.violations() == []
