@@ -4,6 +4,7 @@
     DIR/network.json     where the nodes listen           DIR/keys/NAME.json   encrypted keys
     DIR/nodes/NAME/      one folder per node that runs here
     DIR/client.json      the highest head this client has verified
+    DIR/upgraded.json    the schema of contracts that were upgraded since, verified when fetched
 
 Nothing here talks to a node or starts one.
 """
@@ -25,6 +26,7 @@ from node.protocol.settings import parse_settings
 
 DIRECTORY_VARIABLE = "GROAT_DIR"
 DIRECTORY_DEFAULT = ".groat"
+UPGRADED_FILE = "upgraded.json"
 FILE_BYTES_MAX = 16 << 20
 
 
@@ -61,7 +63,7 @@ class NetworkFolder:
 
     @cached_property
     def interface(self) -> dict[str, Any]:
-        """The contracts' schema, checked against the hash in genesis."""
+        """The contracts' schema, checked against the hash in genesis, with what was upgraded."""
         path = self.path / "interface.json"
         try:
             content = json.loads(read_file(path))
@@ -71,6 +73,24 @@ class NetworkFolder:
             raise Misconfigured("BAD_CONFIG", f"{path} is not a JSON object; get the genuine file")
         if interface_hash(content).hex() != self.genesis.interface_hash:
             raise Misconfigured("WRONG_INTERFACE", f"{path} is not the one that genesis names")
+        return content | self._upgraded()
+
+    @property
+    def upgraded_path(self) -> Path:
+        """Where `groat net code --fetch` keeps the schema of upgraded contracts."""
+        return self.path / UPGRADED_FILE
+
+    def _upgraded(self) -> dict[str, Any]:
+        if not self.upgraded_path.exists():
+            return {}
+        try:
+            content = json.loads(read_file(self.upgraded_path))
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise Misconfigured(
+                "BAD_CONFIG", f"{self.upgraded_path} is not a JSON object; remove it"
+            )
         return content
 
     @property

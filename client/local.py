@@ -298,7 +298,17 @@ def found(part: str, directory: Path, arguments: Sequence[str]) -> str:
 
     Raises as above.
     """
-    command = [*python_node(), part, "--dir", str(directory), *arguments]
+    return _run_node(part, ["--dir", str(directory), *arguments])
+
+
+def bundled_code() -> list[dict[str, str]]:
+    """The versions of the contracts in this program, see `node.code_hashes`; raises as above."""
+    versions: list[dict[str, str]] = json.loads(_run_node("code", []))
+    return versions
+
+
+def _run_node(part: str, arguments: Sequence[str]) -> str:
+    command = [*python_node(), part, *arguments]
     # Its standard input stays ours: it may have to ask for a password.
     done = subprocess.run(  # noqa: S603
         command,

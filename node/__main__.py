@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     audit.set_defaults(run=_audit)
 
+    code = commands.add_parser("code", help="the versions of the contracts in this program")
+    code.set_defaults(run=_code)
+
     _add_upkeep(commands)
     return parser
 
@@ -201,6 +204,14 @@ def _audit(options: argparse.Namespace) -> int:
     from node.audit import audit_folder
 
     return audit_folder(options.folder)
+
+
+def _code(_options: argparse.Namespace) -> int:
+    from node.code_hashes import bundled, describe
+
+    bundled()
+    print(json.dumps(describe()))
+    return 0
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -12,10 +12,11 @@ import contracts
 from contracts.catalog import CONTRACTS, PACKAGES
 from contracts.kernel.contract import Contract
 from contracts.kernel.lint import lint
+from contracts.kernel.registry import interface
 from node.code import Library
 from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Misconfigured
-from node.protocol.genesis import Genesis
+from node.protocol.genesis import Genesis, interface_hash
 
 _ROOT = Path(next(iter(contracts.__path__)))
 
@@ -47,6 +48,19 @@ def bundled() -> Library:
         check_sources(package)
         versions.setdefault(contract.name, {})[source_hash(package)] = contract
     return Library(versions)
+
+
+def describe() -> list[dict[str, str]]:
+    """Each version in this program, with the two hashes by which an upgrade names it."""
+    return [
+        {
+            "contract": contract.name,
+            "package": package,
+            "source_hash": source_hash(package).hex(),
+            "interface_hash": interface_hash(interface({contract.name: contract})).hex(),
+        }
+        for package, contract in PACKAGES.items()
+    ]
 
 
 def check_contracts(genesis: Genesis) -> None:

@@ -8,7 +8,6 @@ looks like one that may not be read. Blocks and transactions are `query`'s part.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from contracts.kernel import registry
@@ -113,6 +112,7 @@ class Records:
         self._contracts = contracts
         self._genesis = genesis
         self._salts = salts
+        self._interface: tuple[list[Contract], tuple[Json, str]] | None = None
 
     @property
     def head(self) -> Head:
@@ -180,22 +180,31 @@ class Records:
 
     # ---- contracts
 
-    @cached_property
+    @property
     def interface(self) -> Json:
         """JSON Schema of all actions, queries and records: what `interface.json` holds."""
-        return registry.interface(self._contracts)
+        return self._described()[0]
 
-    @cached_property
+    @property
     def interface_hash(self) -> str:
-        """Hash of the interface's canonical bytes, hex, as genesis states it."""
-        return interface_hash(self.interface).hex()
+        """Hash of the interface's canonical bytes, hex; until an upgrade what genesis states."""
+        return self._described()[1]
+
+    def _described(self) -> tuple[Json, str]:
+        """Interface and hash, made anew where an upgrade changed the contracts."""
+        contracts = list(self._contracts.values())
+        if self._interface is None or self._interface[0] != contracts:
+            made = registry.interface(self._contracts)
+            self._interface = (contracts, (made, interface_hash(made).hex()))
+        return self._interface[1]
 
     def contract(self, name: str) -> Json:
         """One contract's interface and the hash of its sources; raises `Refused` `NOT_FOUND`."""
         interface = self.interface.get(name)
         if interface is None:
             raise Refused("NOT_FOUND", "no such contract")
-        return {"name": name, "source_hash": self._genesis.contracts.get(name), **interface}
+        running = registry.code_at(self._store, self.head.height + 1).get(name, b"")
+        return {"name": name, "source_hash": running.hex() or None, **interface}
 
     def run(self, contract: str, query: str, args: Mapping[str, Any], viewer: Viewer) -> Json:
         """A contract's query with JSON arguments; raises `Refused` or the contract's `Rejected`."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client.cli import membership, partition
+from client.cli import code, membership, partition
 from client.cli.session import Session, command
 from client.local import (
     LocalNetwork,
@@ -67,6 +67,7 @@ def register(app: typer.Typer) -> None:
     command(group, "resume")(resume)
     partition.register(group)
     membership.register(group)
+    code.register(group)
 
 
 def up(

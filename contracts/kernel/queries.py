@@ -32,6 +32,7 @@ from contracts.kernel.types import (
     PublicKey,
     Rejected,
 )
+from contracts.kernel.upgrades import CODE
 
 OWNER_BYTES_MAX = 33
 OwnerKey = Annotated[
@@ -170,6 +171,23 @@ def nodes(view: View, args: NodesQuery) -> Details:
     }
 
 
+def code(view: View, _: NoArgs) -> Details:
+    """The versions of each contract: which ran, runs, or is to come from which height on."""
+    page = view.page(CODE, b"", None, PAGE_MAX)
+    return {
+        "items": [
+            {
+                "contract": key.decode(),
+                "source_hash": one.source_hash,
+                "interface_hash": one.interface_hash,
+                "first_height": one.first_height,
+            }
+            for key, history in page
+            for one in history.versions
+        ]
+    }
+
+
 def proposal(view: View, args: ProposalQuery) -> Details:
     """What was proposed, by whom and why, and who decided it."""
     return _proposal_view(view, args.proposal, view.need(PROPOSALS, args.proposal))
@@ -260,6 +278,7 @@ QUERIES = {
     "assets": Query(PageQuery, assets),
     "validators": Query(NoArgs, validators),
     "nodes": Query(NodesQuery, nodes),
+    "code": Query(NoArgs, code),
     "proposal": Query(ProposalQuery, proposal, (PROPOSALS, "proposal")),
     "proposals": Query(ProposalsQuery, proposals),
 }

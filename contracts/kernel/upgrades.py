@@ -29,8 +29,8 @@ Height = Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
 class Version(Record, frozen=True):
     """The version of a contract that runs from `first_height` on.
 
-    `interface_hash` is that of its part of the interface; empty for the founders' versions, whose
-    interface genesis names.
+    `interface_hash` is that of its own interface; empty for the founders' versions, which genesis
+    names.
     """
 
     source_hash: bytes
