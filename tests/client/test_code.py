@@ -14,8 +14,7 @@ from node.code_hashes import describe
 from node.protocol.genesis import interface_hash
 from node.protocol.transaction import Call
 from tests.client.command import Groat
-from tests.client.test_cli_live import LiveNode
-from tests.client.test_cli_live import live as live  # the fixture
+from tests.client.live import LiveNode
 from tests.http.support import ADMIN, BANK, DEPUTY, World
 
 NEXT = b"n" * 32
