@@ -34,6 +34,7 @@ from contracts.exchange.tables import (
     PLATFORMS,
     QUOTES,
     book_key,
+    hold_key,
     numbered,
 )
 from contracts.exchange.trade import reserved_legs
@@ -188,7 +189,8 @@ def _reservation_violations(changes: Changes) -> list[str]:
     """What the ledger holds reserved follows each order on its way."""
     pending = {key: (before, after) for key, before, after in changes.of(PENDING)}
     found = []
-    for key, old, new in changes.of(ORDERS):
+    for order_id, old, new in changes.of(ORDERS):
+        key = hold_key(order_id)
         wanted_before = () if old is None else reserved_legs(old)
         wanted = () if new is None else reserved_legs(new)
         before, after = pending.get(key, (None, None))
@@ -295,7 +297,7 @@ def audit(state: State) -> Audit:
         name = f"order {order_id.hex()}"
         states[order.state] = states.get(order.state, 0) + 1
         found.extend(f"{name}: {text}" for text in order_violations(order))
-        if _legs_of(state.get(PENDING, order_id)) != reserved_legs(order):
+        if _legs_of(state.get(PENDING, hold_key(order_id))) != reserved_legs(order):
             found.append(f"{name}: the ledger has other legs reserved")
         if used.pop(order_id, 0) != (order.terms is not None):
             found.append(f"{name}: its quotes were not used just once for its execution")

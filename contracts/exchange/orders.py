@@ -39,6 +39,7 @@ from contracts.exchange.tables import (
     QUOTES,
     REQUESTS,
     book_key,
+    hold_key,
     numbered,
     parties_of,
 )
@@ -185,7 +186,7 @@ def execute(ctx: Context, args: Execute) -> Details:
     )
     ctx.state.put(QUOTES, key, replace(accepted, used=True))
     legs = trade.legs_there(executed, terms)
-    ctx.ledger.reserve(args.order, legs, trade.LEDGER_DEADLINE_MS, (order.user,))
+    ctx.ledger.reserve(hold_key(args.order), legs, trade.LEDGER_DEADLINE_MS, (order.user,))
     trade.save(ctx, args.order, order, executed)
     parties = dict.fromkeys([*[part.platform for part in executed.parts], order.peripheral])
     trade.list_for(ctx, args.order, executed, tuple([one for one in parties if one]))

@@ -198,6 +198,11 @@ def hashed(tag: str, *parts: bytes) -> bytes:
     return state.digest()[:16]
 
 
+def hold_key(order: bytes) -> bytes:
+    """What an order's reservation is called in the ledger, where other contracts have theirs."""
+    return hashed("hold", order)
+
+
 SERIAL_KEY = hashed("serial")
 EXPIRIES_KEY = hashed("expiries")
 DEADLINES_KEY = hashed("deadlines")

@@ -37,6 +37,7 @@ from contracts.exchange.tables import (
     STOCK,
     book_key,
     delivery_readers,
+    hold_key,
     numbered,
     orders_of,
     parties_of,
@@ -146,7 +147,7 @@ def list_for(ctx: Context, order_id: bytes, order: Order, parties: tuple[bytes, 
 
 def exchange(ctx: Context, order_id: bytes, order: Order, terms: Terms) -> Order:
     """Post both sides; hand a product's order over to its peripheral. The order after it."""
-    ctx.ledger.post_pending(order_id)
+    ctx.ledger.post_pending(hold_key(order_id))
     data = {
         "order": order_id,
         "paid": {"asset": order.source, "amt": terms.paid},
@@ -162,7 +163,7 @@ def exchange(ctx: Context, order_id: bytes, order: Order, terms: Terms) -> Order
         save(ctx, order_id, order, done)
         return done
     back = legs_back(order, terms)
-    ctx.ledger.reserve(order_id, back, LEDGER_DEADLINE_MS, (order.user,))
+    ctx.ledger.reserve(hold_key(order_id), back, LEDGER_DEADLINE_MS, (order.user,))
     row = ctx.state.need(PRODUCTS, product_key(order.product, terms.product_version))
     deadline_ms = ctx.time_ms + ctx.scaled(row.fulfil_ttl_ms)
     reserved = replace(order, state=RESERVED, deadline_ms=deadline_ms)
@@ -173,7 +174,7 @@ def exchange(ctx: Context, order_id: bytes, order: Order, terms: Terms) -> Order
 
 def deliver(ctx: Context, order_id: bytes, order: Order, terms: Terms) -> None:
     """Let the way back go; the escrow is the peripheral's, the change the person's."""
-    ctx.ledger.void_pending(order_id)
+    ctx.ledger.void_pending(hold_key(order_id))
     asset = order.target
     earned = ctx.ledger.open(order.peripheral, asset, EARNED, (order.peripheral,))
     ctx.ledger.transfer(Leg(pool_account(asset, asset, ESCROW), earned, terms.need))
@@ -190,9 +191,9 @@ def refund(ctx: Context, order_id: bytes, order: Order, why: str, reason: str = 
     terms = order.terms
     assert terms is not None, "only an executed order can be refunded"
     if order.state == EXCHANGING:
-        ctx.ledger.void_pending(order_id)
+        ctx.ledger.void_pending(hold_key(order_id))
     else:
-        ctx.ledger.post_pending(order_id)
+        ctx.ledger.post_pending(hold_key(order_id))
     give_back(ctx, order.user, platform_of(ctx.state, order.source), order.slices)
     give_back(ctx, order.user, platform_of(ctx.state, order.target), order.own_slices)
     free_day(ctx, order.user, order.target, order.day, terms.obtained)
