@@ -63,7 +63,7 @@ def test_a_record_above_one_of_a_lower_height_is_not_skipped() -> None:
 def test_a_gap_stops_with_a_line_that_says_what_to_do(missing: int) -> None:
     records, _ = filled(5)
     records.write([(b"v" + missing.to_bytes(8, "big"), None)], sync=True)
-    with pytest.raises(StoreFailure, match=rf"DAMAGED_VOTES: .*record {missing} is missing.*new"):
+    with pytest.raises(StoreFailure, match=rf"DAMAGED_VOTES: .*{missing} is missing.*votes-lost"):
         VoteLog(records)
 
 
