@@ -23,15 +23,14 @@ from node.driver import Driver
 from node.folder import NodeSettings
 from node.http.limits import HttpLimits
 from node.http.server import HttpServer
+from node.known_peers import given_peers, save_known_peers
 from node.net.gossip import TransactionGossip
-from node.net.peers import PeerAddress
 from node.net.transport import Transport
 from node.protocol.cut import CUT_FILE, read_cut
 from node.protocol.errors import Misconfigured
-from node.protocol.settings import split_address
 from node.pruning import Pruner
 from node.query import Query
-from node.roster import Roster
+from node.roster import Peers, Roster
 from node.service import LiveService
 from node.snapshots import SNAPSHOT_FOLDER, SnapshotMaker
 from node.state.keyvalue import KeyValue
@@ -100,7 +99,7 @@ async def _serve(
     driver = Driver(core, verifier, settings.free_bytes, snapshots.on_block)
     pruner = Pruner(core.store, database, driver.disk, core.shelf, settings.keep_blocks, every)
     driver.observe(pruner)
-    roster = Roster(core.store, settings.key.public_key, _given_peers(settings))
+    roster = _roster(settings, core)
     transport = Transport(
         settings.genesis.chain,
         settings.key,
@@ -109,7 +108,7 @@ async def _serve(
         roster.peers,
         driver,
     )
-    roster.attach(transport.set_peers)
+    roster.attach(lambda peers: _on_peers(settings, core, transport, peers))
     driver.observe(roster)
     gossip = TransactionGossip(transport)
     driver.attach(transport, gossip)
@@ -166,15 +165,19 @@ def _bearable(limits: HttpLimits) -> HttpLimits:
     return limits.model_copy(update={"connections": left})
 
 
-def _given_peers(settings: NodeSettings) -> dict[bytes, PeerAddress]:
-    """The peers that a node which joined later was given to start with."""
-    peers = settings.joining.peers if settings.joining else ()
-    return {
-        bytes.fromhex(peer.public_key): PeerAddress(
-            *split_address(peer.address), bytes.fromhex(peer.tls_fingerprint)
-        )
-        for peer in peers
-    }
+def _roster(settings: NodeSettings, core: Core) -> Roster:
+    height = core.store.head.height
+    given, known_at = given_peers(settings.folder, settings.joining)
+    roster = Roster(core.store, settings.key.public_key, given, height, known_at)
+    if height > known_at:
+        save_known_peers(settings.folder, roster.peers, height)
+    return roster
+
+
+def _on_peers(settings: NodeSettings, core: Core, transport: Transport, peers: Peers) -> None:
+    """The chain lists other peers than before."""
+    transport.set_peers(peers)
+    save_known_peers(settings.folder, peers, core.store.head.height)
 
 
 def _lines_cut(settings: NodeSettings) -> frozenset[bytes]:

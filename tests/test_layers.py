@@ -69,6 +69,7 @@ ROOMS: dict[str, set[str]] = {
     # Files and settings.
     "node.config": PROTOCOL | {"node.http.limits"},
     "node.code_hashes": PROTOCOL | {"contracts", "node.code"},
+    "node.known_peers": PROTOCOL | {"node.net.peers"},
     "node.genesis": PROTOCOL
     | {"contracts", "node.code_hashes", "node.config", "node.members", "node.net.tls"},
     "node.joining": PROTOCOL | {"node.config", "node.folder", "node.members", "node.net.tls"},

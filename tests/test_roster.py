@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from node.known_peers import KNOWN_PEERS_FILE, given_peers, save_known_peers
 from node.net.peers import PeerAddress
 from node.roster import Peers, Roster
 from tests.contracts.test_governance import Network
@@ -58,6 +61,28 @@ def test_a_newcomer_keeps_what_it_was_given_until_the_chain_lists_it() -> None:
     network.admit("node4")
     roster.on_committed(HEIGHT, NO_RECEIPTS)
     assert not set(told[-1]) & set(GIVEN)
+
+
+def test_a_node_whose_state_was_put_aside_finds_the_others_until_it_is_back() -> None:
+    network = Network()
+    roster = Roster(network.memory, key_of("node0"), GIVEN, height=0, known_at=500)
+    told: list[Peers] = []
+    roster.attach(told.append)
+    assert set(roster.peers) > set(GIVEN)
+    roster.on_committed(499, NO_RECEIPTS)
+    assert told == []
+    roster.on_committed(500, NO_RECEIPTS)
+    assert not set(told[-1]) & set(GIVEN)
+
+
+def test_known_peers_are_kept_in_the_folder(tmp_path: Path) -> None:
+    assert given_peers(tmp_path, None) == ({}, 0)
+    save_known_peers(tmp_path, GIVEN, 7)
+    save_known_peers(tmp_path, GIVEN, 9)
+    assert given_peers(tmp_path, None) == (GIVEN, 9)
+    (tmp_path / KNOWN_PEERS_FILE).write_text("torn")
+    assert given_peers(tmp_path, None) == ({}, 0)
+    save_known_peers(tmp_path / "nowhere", GIVEN, 9)  # a disk that fails is no harm
 
 
 def test_a_stranger_on_the_list_of_a_member_is_not_added() -> None:

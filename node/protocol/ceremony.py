@@ -86,6 +86,22 @@ class Joining(Settings):
         return _load(cls, path, JOINING_BYTES_MAX)
 
 
+class KnownPeers(Settings):
+    """The content of `known_peers.json`: a node's peers at a height, lest it lose its state.
+
+    Those of genesis may be gone when it starts from there again.
+    """
+
+    version: Version = PAPER_VERSION
+    height: Annotated[int, Field(ge=0)]
+    peers: Annotated[tuple[PeerEntry, ...], Field(min_length=1)]
+
+    @classmethod
+    def load(cls, path: Path) -> KnownPeers:
+        """Read the file; raises `Misconfigured` `NO_FILE` or `BAD_CONFIG`."""
+        return _load(cls, path, JOINING_BYTES_MAX)
+
+
 class Member(Settings):
     """A future validator by its own account, signed with its ledger key.
 

@@ -15,15 +15,16 @@ from client.node_api import NodeApi
 from tests.network.shop import BONUS, PAID, VISIT, Shop, agreed
 
 DAMAGED_BYTES = 64
+DAMAGED_EVERY = 2_048
 
 
 def damage(folder: Path) -> None:
-    """Flip bytes in the middle of every file that holds records."""
+    """Flip bytes all over every file that holds records, so that the next start meets some."""
     for path in [*folder.glob("*.log"), *folder.glob("*.ldb")]:
         content = bytearray(path.read_bytes())
-        middle = len(content) // 2
-        for at in range(middle, min(middle + DAMAGED_BYTES, len(content))):
-            content[at] ^= 0xFF
+        for start in range(DAMAGED_EVERY // 2, len(content), DAMAGED_EVERY):
+            for at in range(start, min(start + DAMAGED_BYTES, len(content))):
+                content[at] ^= 0xFF
         path.write_bytes(bytes(content))
 
 
