@@ -52,6 +52,7 @@ class Serving:
         """A second has passed: everybody may ask again."""
         self._spent.clear()
         self._spent_on_snapshots.clear()
+        self._in_parts = None
 
     def blocks(self, peer: bytes, request: BlockRequest, head: int) -> list[BlockRange]:
         """The blocks that are here, or nothing if the peer has had its share."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from contracts.catalog import CONTRACTS
-from contracts.kernel.registry import Rejected, counted_in, era_of, is_private
+from contracts.catalog import PACKAGES
+from contracts.kernel.registry import counted_in, era_of
 from node.execution import Salts
 from node.protocol.genesis import CommitteeSecret, Genesis
 from node.state.trust import Trust
@@ -30,12 +30,13 @@ def trust_with(genesis: Genesis, salts: Salts) -> Trust:
 
 
 def _salt_source(salts: Salts) -> Callable[[str, bytes, bytes], bytes]:
-    """The salt of any record by table, key and value; LookupError for a table that is none."""
+    """The salt of any record by table, key and value; LookupError for a table that is none.
+
+    Tables of all versions that this program holds count: the state may be of any of them.
+    """
+    public = {table.name: table.public for one in PACKAGES.values() for table in one.tables}
 
     def salt_of(table: str, key: bytes, value: bytes) -> bytes:
-        try:
-            return salts.of(table, key, value) if is_private(CONTRACTS, table) else b""
-        except Rejected as unknown:
-            raise LookupError(table) from unknown
+        return b"" if public[table] else salts.of(table, key, value)
 
     return salt_of
