@@ -1,4 +1,4 @@
-"""`groat block` and `tx …`: what the network agreed on."""
+"""`groat block`, `balance` and `tx …`: what the network agreed on."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from node.protocol.transaction import Call, SealedCall, Transaction
 
 ID_BYTES = 32
+ACCOUNT_BYTES = 16
 RAW_FILE_BYTES_MAX = 1 << 20
 TRANSACTIONS_SHOWN_MAX = 100
 
@@ -32,6 +33,7 @@ HeightArgument = Annotated[
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     command(app, "block")(block)
+    command(app, "balance")(balance)
     group = typer.Typer(help="Single transactions.", no_args_is_help=True)
     app.add_typer(group, name="tx")
     command(group, "get")(get)
@@ -75,6 +77,24 @@ async def block(
     if transactions:
         rows = [{**item, "code": item.get("receipt", {}).get("code")} for item in items]
         session.out.table(rows, ("index", "id", "status", "code"))
+
+
+async def balance(
+    session: Session,
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's key in hex.")],
+    height: Annotated[
+        int | None, typer.Option("--height", min=0, help="After that block; left out: now.")
+    ] = None,
+    key: KeyOption = None,
+) -> None:
+    """An account's balances, now or after a past block, as one node says."""
+    from client.connection import Request
+
+    bytes_from_json(account, "account", ACCOUNT_BYTES)
+    query = None if height is None else {"height": str(height)}
+    async with session.api() as api:
+        request = Request("GET", f"/v1/balances/{account}", query)
+        session.out.record((await api.ask(request, session.key(key))).body)
 
 
 async def get(

@@ -124,6 +124,7 @@ def expire(ctx: Context, limit: int) -> dict[str, Any]:
         ctx.ledger.transfer(Leg(lot_key[:16], issued, lot.amount))
         add_to_book(ctx, lot.asset, burned=lot.amount)
         data = {"asset": lot.asset, "user": lot.user, "amt": lot.amount}
+        data |= {"expires_ms": lot.expires_ms}
         ctx.emit("LotExpired", data, wallet_readers(lot.user, lot.platform))
 
     page = ctx.state.scan(EXPIRIES, EXPIRIES_KEY, None, limit)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from client.outcomes import parse_outcome
+from contracts.kernel.ledger import account_key
 from tests.client.command import Groat
 from tests.client.live import LiveNode
-from tests.http.support import CARD, HOLDER
+from tests.http.support import CARD, HOLDER, SHOP
 
 CARD_WORDS = ("--card", CARD.hex())
 CONSUME = ("call", "prepaid", "consume", *CARD_WORDS, "--key", "holder", "-o", "json")
@@ -187,6 +188,21 @@ def test_status_of_a_network_below_its_quorum_is_code_6(live: LiveNode, groat: G
     assert (result.code, _code(result.err)) == (6, "NO_QUORUM")
     assert [one["height"] for one in result.json["nodes"][:1]] == ["3"]
     assert groat("status", "--node", "node1").code == 0
+
+
+def test_a_balance_now_and_after_a_past_block(live: LiveNode, groat: Groat) -> None:
+    escrow = account_key(SHOP, "CNY", "prepaid.escrow").hex()
+    now = groat("balance", escrow, "--key", "bank", "-o", "json").json
+    assert (now["height"], now["asset"]) == ("3", "CNY")
+    assert int(now["balance"]) > 0
+    before = groat("balance", escrow, "--height", "2", "--key", "bank", "-o", "json").json
+    assert (before["height"], before["balance"]) == ("2", "0")
+    for words in ((escrow,), (escrow, "--key", "other"), (bytes(16).hex(), "--key", "bank")):
+        result = groat("balance", *words, "-o", "json")
+        assert (result.code, _code(result.err)) in ((3, "SESSION_REQUIRED"), (3, "NOT_FOUND"))
+    assert groat("balance", "12", "--key", "bank").code == 2
+    future = groat("balance", escrow, "--height", "9", "--key", "bank", "-o", "json")
+    assert _code(future.err) == "BAD_HEIGHT"
 
 
 def test_the_audit_checks_every_block(live: LiveNode, groat: Groat) -> None:
