@@ -20,6 +20,7 @@ import structlog
 from client.connection import Request
 from client.errors import (
     ClientError,
+    EpochEnded,
     Expired,
     NoQuorum,
     Pending,
@@ -32,6 +33,7 @@ from client.interface import Schema, find
 from client.journal import Journal
 from client.node_api import NodeApi
 from client.outcomes import Json
+from client.settling import WRONG_EPOCH
 from client.webhook import Undelivered, Webhook
 from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Refused
@@ -152,7 +154,7 @@ class Connector:
         raw = entry.raw if entry is not None else b""
         if not raw:
             calls = tuple(await self._handler(happening))
-            raw = self._network.build(self._key, calls, sealed=self._sealed).raw if calls else b""
+            raw = await self._signed(calls) if calls else b""
             self._journal.record(happening.id, raw)
         try:
             code = await self._see_through(raw) if raw else "OK"
@@ -161,6 +163,9 @@ class Connector:
             raise Pending("EXPIRED", "the report came too late; it is made again") from None
         self._journal.finish(happening.id, happening.height, code)
         log.info("handled", id=happening.id, name=happening.event, code=code)
+
+    async def _signed(self, calls: tuple[Call, ...]) -> bytes:
+        return (await self._network.build(self._key, calls, sealed=self._sealed)).raw
 
     async def _see_through(self, raw: bytes) -> str:
         """The proved code of the report once it is final; a rejection is an answer too."""
@@ -173,6 +178,10 @@ class Connector:
             return refusal.code
         if not outcome.final:
             raise Pending("PENDING", f"{transaction.id.hex()} is not final yet")
+        if outcome.code == WRONG_EPOCH:
+            self._network.sealing.forget()
+            identity = transaction.id.hex()
+            raise EpochEnded(WRONG_EPOCH, f"{identity} is sealed to an epoch that has ended")
         return outcome.code or "OK"
 
     # ---- believing

@@ -42,6 +42,10 @@ class Expired(Rejected):
     """Certified heads are past `valid_until` and the id is absent: it will never be final."""
 
 
+class EpochEnded(Expired):
+    """Certified heads show that its epoch has ended and the id is absent: seal it anew."""
+
+
 class Pending(ClientError):
     """Not final at the time-out, which is no failure: ask again for the same id."""
 

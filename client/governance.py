@@ -68,7 +68,7 @@ class Administrators:
         await self._call(self._proposer, "expire_pending", {"limit": 1})
 
     async def _call(self, key: PrivateKey, action: str, args: Mapping[str, Value]) -> Outcome:
-        transaction = self._api.build(key, [Call(KERNEL, action, dict(args))], sealed=False)
+        transaction = await self._api.build(key, [Call(KERNEL, action, dict(args))], sealed=False)
         outcome = await self._api.submit(transaction, timeout_seconds=SUBMIT_SECONDS)
         if outcome.final:
             # Why something was refused is for its sender alone.

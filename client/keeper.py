@@ -68,7 +68,7 @@ class Keeper:
         sent = 0
         for _ in range(PAGES_MAX):
             call = Call(sweep.contract, sweep.action, args)
-            transaction = self._network.build(self._key, [call])
+            transaction = await self._network.build(self._key, [call])
             answer = (await self._network.simulate(transaction, self._key)).require().details
             has_work = _has_work(answer)
             if has_work:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from client import governance
+from client import epochs, governance
 from client.folder import NetworkFolder
 from client.governance import Administrators
 from client.local import LocalNetwork, prepare
 from client.node_api import NodeApi
 from client.outcomes import Json
 from node.protocol.ceremony import JOINING_FILE, Endpoint, Joining, PeerEntry
+from node.protocol.committee import WrapEntry
 from node.protocol.errors import Misconfigured
 from node.protocol.settings import PORT_MAX, split_address
 
@@ -65,7 +66,8 @@ async def add_node(
 async def remove_node(folder: NetworkFolder, name: str, reason: str, note: Note) -> Json:
     """Let a node vote no more, connect no more, and if it runs here, stop it; its folder is kept.
 
-    Raises as `add_node`, and `QUORUM_LOW` where too few of those who remain are up.
+    The others get the committee's next epoch. Raises as `add_node`, and `QUORUM_LOW` where too few
+    of those who remain are up.
     """
     endpoint = folder.endpoint(name)
     name, key = endpoint.name, endpoint.public_key
@@ -75,9 +77,13 @@ async def remove_node(folder: NetworkFolder, name: str, reason: str, note: Note)
         boss = Administrators(api, *keys)
         if key in await governance.members(api):
             await governance.check_enough_alive(api, key)
-            done = await boss.decide("remove_validator", reason, {"node_key": node})
+            epoch = await epochs.prepare_epoch(api, without=key)
+            done = await boss.decide(
+                "remove_validator", reason, {"node_key": node, **epoch.arguments}
+            )
             note(f"{name} votes no more from height {done.details.get('first_height')} on")
             await governance.until_removed(api, boss, key)
+            await epochs.until_in_force(api, epoch.number, note)
         if key in [one["public_key"] for one in await governance.listed_nodes(api)]:
             await boss.decide("dismiss_observer", reason, {"node_key": node})
             note(f"{name} may no longer connect")
@@ -107,14 +113,16 @@ async def _admit(
             "name": plan["name"],
             "address": plan["address"],
             "tls_fingerprint": bytes.fromhex(plan["tls_fingerprint"]),
-            "wrap": bytes.fromhex(plan["wrap"]),
+            "epoch": plan["epoch"],
+            "wrap": bytes.fromhex(plan["wraps"][-1]["wrap"]),
         }
         await boss.decide("admit_observer", reason, admission)
         note(f"{plan['name']} may connect as an observer")
     fields = ("public_key", "address", "tls_fingerprint")
     peers = [{field: one[field] for field in fields} for one in listed if one["public_key"] != key]
     joining = Joining(
-        wrap=plan["wrap"], peers=tuple(PeerEntry.model_validate(peer) for peer in peers)
+        wraps=tuple(WrapEntry.model_validate(wrap) for wrap in plan["wraps"]),
+        peers=tuple(PeerEntry.model_validate(peer) for peer in peers),
     )
     path = folder.path / "nodes" / plan["name"] / JOINING_FILE
     path.write_text(joining.model_dump_json(indent=1) + "\n")
@@ -124,6 +132,7 @@ async def _promote(api: NodeApi, boss: Administrators, plan: Plan, reason: str, 
     """Make the observer a validator; the height of the first block that bears its seal."""
     name, url, key = plan["name"], plan["http_url"], plan["public_key"]
     if key not in await governance.members(api):
+        await epochs.until_acknowledged(api, key)
         ready = await governance.ready_proof(api, url)
         done = await boss.decide(
             "add_validator",

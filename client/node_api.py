@@ -1,8 +1,11 @@
 """The SDK: a program's way to a network of Groat nodes, believing no single one of them.
 
     async with NodeApi(genesis, urls) as network:
-        transaction = network.build(key, [Call("prepaid", "consume", {…})])
-        # remember transaction.raw here if it must survive a crash: sending it again is harmless
+        outcome = await network.transact(key, [Call("prepaid", "consume", {…})])
+
+    # or in two steps, where what was signed must survive a crash:
+        transaction = await network.build(key, [Call("prepaid", "consume", {…})])
+        # remember transaction.raw here: sending it again is harmless
         outcome = await network.submit(transaction)
 
 Requests fail over between the nodes. Outcomes are typed; a time-out is `Pending`, never a failure.
@@ -21,17 +24,18 @@ from types import TracebackType
 from typing import Self
 
 from client.connection import ATTEMPT_SECONDS, Answer, Connection, Request
-from client.errors import ClientError, NoQuorum, Overloaded, Unreachable
+from client.errors import ClientError, EpochEnded, NoQuorum, Overloaded, Unreachable
 from client.events import StreamEvent, stream
 from client.light import LightClient
 from client.outcomes import Json, Outcome, Verdict, failed_checks, parse_outcome, parse_verdict
+from client.sealing import Sealing
 from client.sessions import Sessions
-from client.settling import Settling, Turn, pause
+from client.settling import WRONG_EPOCH, Settling, Turn, pause
 from client.verified import VerifiedReader
 from node.protocol.encoding import encode
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
-from node.protocol.sealing import EPHEMERAL_LIFETIME_MS_MAX, EphemeralKey, seal_call
+from node.protocol.sealing import EPHEMERAL_LIFETIME_MS_MAX
 from node.protocol.transaction import (
     NONCE_BYTES,
     VALID_FOR_MS_MAX,
@@ -61,19 +65,22 @@ class NodeApi:
         trust: Path | None = None,
         node_keys: Mapping[str, bytes] | None = None,
         attempt_seconds: float = ATTEMPT_SECONDS,
+        exchange_ms: int = EPHEMERAL_LIFETIME_MS_MAX,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
+        """`exchange_ms`: for how long sealed calls share an exchange key, by which they can be
+        linked; 0 makes one for each transaction, at more than the cost of a signature.
+        """
         self.genesis = genesis
         self.chain = genesis.chain
         self.light = LightClient(genesis, trust)
         self.connection = Connection(urls, attempt_seconds)
         self.verified = VerifiedReader(self.light, self)
-        self._settling = Settling(self.connection, self.verified, self.light, now_ms)
+        reading = (self.connection, self.verified, self.light)
+        self.sealing = Sealing(genesis, *reading, now_ms, exchange_ms)
+        self._settling = Settling(*reading, self.sealing, now_ms)
         self._sessions = Sessions(genesis, self.connection, now_ms, node_keys or {})
-        self._epoch = genesis.epoch_key
         self._now_ms = now_ms
-        self._ephemeral = EphemeralKey()
-        self._ephemeral_until = now_ms() + EPHEMERAL_LIFETIME_MS_MAX
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,7 +100,7 @@ class NodeApi:
 
     # ---- transactions
 
-    def build(
+    async def build(
         self,
         key: PrivateKey,
         calls: Sequence[Call],
@@ -105,18 +112,46 @@ class NodeApi:
     ) -> Transaction:
         """A signed transaction of 1 to 100 calls, sealed unless told otherwise; sends nothing.
 
-        `readers` are further public keys that may open the sealed calls. Raises `Refused`.
+        `readers` are further public keys that may open the sealed calls. Raises `Refused`, and
+        `Unreachable` or `Unproven` where nobody proves to what epoch calls are sealed now.
         """
         nonce = secrets.token_bytes(NONCE_BYTES) if nonce is None else nonce
         valid_until = self._now_ms() + min(valid_for_ms, VALID_FOR_MS_MAX)
         sent: tuple[Call | SealedCall, ...] = tuple(calls)
         if sealed:
-            place = (self.chain, self._epoch, key.public_key, nonce, valid_until)
-            sent = tuple(
-                seal_call(*place, index, call, self._exchange_key(), readers)
-                for index, call in enumerate(calls)
-            )
+            sent = await self.sealing.seal(key.public_key, nonce, valid_until, calls, readers)
         return sign_transaction(self.chain, key, nonce, valid_until, sent)
+
+    async def transact(
+        self,
+        key: PrivateKey,
+        calls: Sequence[Call],
+        *,
+        sealed: bool = True,
+        readers: tuple[bytes, ...] = (),
+        wait: str = "commit",
+        timeout_seconds: float = SUBMIT_SECONDS,
+        on_signed: Callable[[Transaction], None] = lambda transaction: None,
+    ) -> Outcome:
+        """Build and submit, and where the epoch ended meanwhile, once more.
+
+        `on_signed` is told of each transaction before it is sent. Raises as these do.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        for last in (False, True):
+            transaction = await self.build(key, calls, sealed=sealed, readers=readers)
+            on_signed(transaction)
+            left = max(deadline - time.monotonic(), 0.0)
+            try:
+                outcome = await self.submit(transaction, wait=wait, timeout_seconds=left)
+                # A proved failure has no effect either; but a node that only says so proves none.
+                if last or wait != "commit" or outcome.code != WRONG_EPOCH:
+                    break
+                self.sealing.forget()
+            except EpochEnded:
+                if last:
+                    raise
+        return outcome
 
     async def submit(
         self,
@@ -129,9 +164,9 @@ class NodeApi:
 
         "none" asks for no verdict. Sending the same transaction again is harmless. Returns a final
         outcome (perhaps a failed one), which is proved, or after `timeout_seconds` a pending one.
-        Raises `Rejected` if the network refuses it, `Expired` where it can never become final,
-        `Unreachable`, `Overloaded`, `NoQuorum`, or `Unproven` where what is said to be final was
-        proved by nobody.
+        Raises `Rejected` if the network refuses it, `Expired` where it can never become final
+        (`EpochEnded`, if sealed anew it could), `Unreachable`, `Overloaded`, `NoQuorum`, or
+        `Unproven` where what is said to be final was proved by nobody.
         """
         deadline = time.monotonic() + timeout_seconds
         if wait != "commit":
@@ -140,8 +175,11 @@ class NodeApi:
         async def send(url: str, turn: Turn) -> Answer:
             return await self.connection.ask(_submission(transaction, wait, turn), url)
 
-        until = transaction.body.valid_until
-        return await self._settling.until_final(transaction.id, send, deadline, until)
+        body = transaction.body
+        epochs = {call.epoch: None for call in body.calls if isinstance(call, SealedCall)}
+        return await self._settling.until_final(
+            transaction.id, send, deadline, body.valid_until, tuple(epochs)
+        )
 
     async def submit_many(self, transactions: Sequence[Transaction]) -> list[Verdict]:
         """Send up to 500 transactions to one node; a verdict on each, in order."""
@@ -268,12 +306,6 @@ class NodeApi:
                 yield event
 
     # ---- inside
-
-    def _exchange_key(self) -> EphemeralKey:
-        if self._now_ms() >= self._ephemeral_until:
-            self._ephemeral = EphemeralKey()
-            self._ephemeral_until = self._now_ms() + EPHEMERAL_LIFETIME_MS_MAX
-        return self._ephemeral
 
     async def _send_once(self, transaction: Transaction, wait: str, deadline: float) -> Outcome:
         while True:

@@ -10,12 +10,13 @@ from client.errors import Pending, Rejected
 Json = dict[str, Any]
 
 FINAL = frozenset({"committed", "failed"})
+DROPPED = "dropped"
 _HEIGHT = re.compile("[0-9]{1,19}")
 ACCEPTED = frozenset({"PENDING", "KNOWN", "COMMITTED"})
 
 
 class Outcome(NamedTuple):
-    """What is known of a transaction. `status`: committed, failed, pending or unknown."""
+    """What is known of a transaction. `status`: committed, failed, pending, dropped or unknown."""
 
     id: str
     status: str

@@ -3,7 +3,9 @@
 Two halves. `examine` needs no state and costs nearly all of the time (signature, seals), so that
 a worker process can run it in batches. `admit` turns its verdict into a `Candidate` with
 validated arguments. A candidate may carry a rejection already (bad seal, bad argument): the
-mempool takes the second kind only, while a block that carries either books a failed receipt.
+mempool takes the second kind only, while a block that carries either books a failed receipt. One is
+*locked* where this node lacks the secret of an epoch that a call is sealed to: what its receipt
+says is not known here then, unless the chain does not accept that epoch anyway.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from node.protocol.transaction import (
     verify_signature,
 )
 
-SEAL_CODES = frozenset({"BAD_ENVELOPE", "WRONG_EPOCH"})
+WRONG_EPOCH = "WRONG_EPOCH"
+SEAL_CODES = frozenset({"BAD_ENVELOPE", WRONG_EPOCH})
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -54,13 +57,15 @@ class PreparedCall(msgspec.Struct, frozen=True):
 class Candidate(msgspec.Struct, frozen=True):
     """A transaction ready for execution, or with the rejection that its receipt will carry.
 
-    `contracts` are those that checked its arguments, for which `verdict` is kept.
+    `epochs` are those that its sealed calls name, each once; `contracts` are those that checked its
+    arguments, for which `verdict` is kept.
     """
 
     transaction: Transaction
     calls: tuple[PreparedCall, ...]
     rejection: str
     details: dict[str, Any]
+    epochs: tuple[int, ...] = ()
     verdict: Verdict = Verdict("", "", ())
     contracts: Mapping[str, Contract] = {}
 
@@ -73,6 +78,11 @@ class Candidate(msgspec.Struct, frozen=True):
     def poolable(self) -> bool:
         """Whether the mempool may take it: a bad seal is refused where it enters."""
         return self.rejection not in SEAL_CODES
+
+    @property
+    def locked(self) -> bool:
+        """Whether this node lacked a secret that it takes to open the calls."""
+        return self.rejection == WRONG_EPOCH
 
 
 _call_codec: Codec[Call] = Codec(Call, TRANSACTION_BYTES_MAX)
@@ -103,8 +113,9 @@ def admit(
     if verdict.code and verdict.code not in SEAL_CODES:
         raise Refused(verdict.code, verdict.message)
     transaction = parse_transaction(chain, raw)
+    epochs = _epochs_of(transaction)
     if verdict.code:
-        return Candidate(transaction, (), verdict.code, {}, verdict, contracts)
+        return Candidate(transaction, (), verdict.code, {}, epochs, verdict, contracts)
     opened = iter(verdict.opened)
     prepared = []
     for call in transaction.body.calls:
@@ -114,9 +125,9 @@ def admit(
             args = validate(contracts, clear.contract, clear.action, clear.args)
         except Rejected as rejected:
             details = dict(rejected.details)
-            return Candidate(transaction, (), rejected.code, details, verdict, contracts)
+            return Candidate(transaction, (), rejected.code, details, epochs, verdict, contracts)
         prepared.append(PreparedCall(clear.contract, clear.action, args, sealed))
-    return Candidate(transaction, tuple(prepared), "", {}, verdict, contracts)
+    return Candidate(transaction, tuple(prepared), "", {}, epochs, verdict, contracts)
 
 
 def admit_again(chain: Chain, contracts: Mapping[str, Contract], candidate: Candidate) -> Candidate:
@@ -124,9 +135,20 @@ def admit_again(chain: Chain, contracts: Mapping[str, Contract], candidate: Cand
     return admit(chain, contracts, candidate.transaction.raw, candidate.verdict)
 
 
+def unlock(chain: Chain, opener: Opener, candidate: Candidate) -> Candidate:
+    """The same transaction with the secrets that are here now; it may remain locked."""
+    raw = candidate.transaction.raw
+    return admit(chain, candidate.contracts, raw, examine_certified(chain, opener, raw))
+
+
 def examine_batch(chain: Chain, opener: Opener, raws: Sequence[bytes]) -> list[Verdict]:
     """`examine` for each of `raws`, in order."""
     return [examine(chain, opener, raw) for raw in raws]
+
+
+def _epochs_of(transaction: Transaction) -> tuple[int, ...]:
+    calls = transaction.body.calls
+    return tuple(dict.fromkeys([call.epoch for call in calls if type(call) is SealedCall]))
 
 
 def _open_seals(opener: Opener, transaction: Transaction) -> tuple[bytes, ...]:

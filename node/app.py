@@ -12,6 +12,7 @@ import ipaddress
 import resource
 import signal
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,7 +21,8 @@ from node.adoption import adopt, open_staging
 from node.code_hashes import bundled
 from node.core import Core, open_core
 from node.driver import Driver
-from node.folder import NodeSettings
+from node.folder import NodeSettings, keep_wrap
+from node.housekeeping import Housekeeping
 from node.http.limits import HttpLimits
 from node.http.server import HttpServer
 from node.known_peers import given_peers, save_known_peers
@@ -52,9 +54,7 @@ log = structlog.get_logger("node")
 
 def run_node(settings: NodeSettings) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code."""
-    verifier = Verifier(
-        settings.genesis.chain, {settings.genesis.epoch.number: settings.secret.epoch_secret}
-    )
+    verifier = Verifier(settings.genesis.chain)
     verifier.warm_up()
     try:
         while True:
@@ -115,6 +115,9 @@ async def _serve(
     query = Query(core.store, core.code, settings.genesis, core.executor.salts, core.opener)
     service = LiveService(settings, query, core, driver, verifier, transport)
     server = HttpServer(service, *settings.http, _bearable(settings.http_limits))
+    housekeeping = _housekeeping(settings, core, driver, verifier, service)
+    driver.observe(housekeeping)
+    housekeeping.learn_epochs()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, driver.stop)
@@ -134,7 +137,7 @@ async def _serve(
     gc.set_threshold(*GC_THRESHOLDS)
     log.info("node_runs", name=settings.name, http=server.url, height=core.store.head.height)
     try:
-        await driver.run()
+        await driver.run(housekeeping.run())
     finally:
         await pruner.stop()
         await snapshots.stop()
@@ -163,6 +166,21 @@ def _bearable(limits: HttpLimits) -> HttpLimits:
         return limits
     log.warning("few_open_files", allowed=max(soft, files), http_connections=left)
     return limits.model_copy(update={"connections": left})
+
+
+def _housekeeping(
+    settings: NodeSettings, core: Core, driver: Driver, verifier: Verifier, service: LiveService
+) -> Housekeeping:
+    return Housekeeping(
+        settings.genesis.chain,
+        settings.key,
+        core.store,
+        core.keyring,
+        driver,
+        lambda: service.caught_up,
+        verifier.learn,
+        partial(keep_wrap, settings.folder),
+    )
 
 
 def _roster(settings: NodeSettings, core: Core) -> Roster:

@@ -21,8 +21,10 @@ from node.engine import Engine
 from node.execution import Executor, Limits, Salts
 from node.genesis import genesis_parameters
 from node.importer import Importer
+from node.keyring import Keyring
+from node.protocol.committee import CommitteeSecret
 from node.protocol.errors import Refused, StoreFailure
-from node.protocol.genesis import CommitteeSecret, Genesis
+from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import Opener
 from node.protocol.validators import ValidatorSet
@@ -43,6 +45,7 @@ class Core(msgspec.Struct, frozen=True):
     votes: VoteLog
     executor: Executor
     opener: Opener
+    keyring: Keyring
     shelf: Shelf
     staging: Staging | None
     code: Code
@@ -68,12 +71,13 @@ def open_core(
     chain = genesis.chain
     store = Store(state_database, genesis.tree_depth, genesis.hash, progress)
     salts = Salts(secret.privacy_key)
+    keyring = Keyring(genesis.chain_id, key, store, secret.epochs)
+    opener = Opener(chain, keyring)
     code = Code(store, contracts) if isinstance(contracts, Library) else FixedCode(contracts)
-    executor = Executor(chain, code, store, store.tree, salts, _limits(genesis))
+    executor = Executor(chain, code, store, store.tree, salts, _limits(genesis), opener)
     if store.is_new:
         _write_genesis(genesis, code, store, executor)
     votes = _open_votes(vote_database, store)
-    opener = Opener(chain, {genesis.epoch.number: secret.epoch_key})
     entries = [vote_entry_codec.decode(raw) for raw in votes.load()]
     restored = _restore_bodies(
         genesis, code.now, opener, [raw for entry in entries for raw in entry.raws]
@@ -105,7 +109,7 @@ def open_core(
         votes.vote_from,
         validators,
     )
-    return Core(engine, store, votes, executor, opener, shelf, staging, code)
+    return Core(engine, store, votes, executor, opener, keyring, shelf, staging, code)
 
 
 def _write_genesis(genesis: Genesis, code: Code, store: Store, executor: Executor) -> None:

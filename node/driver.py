@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol, assert_never
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, Protocol, assert_never
 
 import structlog
 
@@ -41,7 +41,7 @@ log = structlog.get_logger("node")
 
 
 class Observer(Protocol):
-    """Who is told of final blocks and alarms: the roster, the service behind the HTTP API."""
+    """Who is told of final blocks and alarms: roster, housekeeping, the service behind HTTP."""
 
     def on_committed(self, height: int, receipts: Sequence[Receipt]) -> None:
         """A block is final and stored."""
@@ -76,6 +76,7 @@ class Driver:
         self._verifier = verifier
         self._on_stored = on_stored
         self._observers: list[Observer] = []
+        self.on_dropped: Callable[[Sequence[bytes]], None] = lambda transaction_ids: None
         self._inbox: asyncio.Queue[io.Input | None] = asyncio.Queue(INBOX_MAX)
         self._rooms: dict[bytes, asyncio.Semaphore] = {}
         self.examination: Final = ExaminationQueue()
@@ -107,8 +108,11 @@ class Driver:
         """Tell `observer` of final blocks and alarms from now on."""
         self._observers.append(observer)
 
-    async def run(self) -> None:
-        """Feed the engine until stopped; re-raises what broke in any of the tasks."""
+    async def run(self, *companions: Coroutine[Any, Any, None]) -> None:
+        """Feed the engine until stopped; re-raises what broke in any of the tasks.
+
+        `companions` run beside it and end with it.
+        """
         await self._perform_all(self._engine.start(now_ms()))
         feeding = asyncio.create_task(self._feed_loop())
         helpers = [
@@ -116,6 +120,7 @@ class Driver:
             asyncio.create_task(self._tick()),
             asyncio.create_task(self._transport.failure()),
             asyncio.create_task(self._ended.wait()),
+            *map(asyncio.create_task, companions),
         ]
         done, _ = await asyncio.wait([feeding, *helpers], return_when=asyncio.FIRST_COMPLETED)
         for task in (feeding, *helpers):
@@ -142,6 +147,12 @@ class Driver:
         if self.disk.failing:
             self._ended.set()
         self._feed(None)
+
+    def alarm(self, code: str, message: str) -> None:
+        """Tell the operator that something needs a look."""
+        log.warning("alarm", code=code, message=message)
+        for observer in self._observers:
+            observer.on_alarm(code, message)
 
     def fail(self, failure: StoreFailure) -> None:
         """End `run` by raising `failure`: somebody met damage while reading."""
@@ -289,10 +300,10 @@ class Driver:
             case io.Committed(height, receipts):
                 for observer in self._observers:
                     observer.on_committed(height, receipts)
+            case io.Dropped(transaction_ids):
+                self.on_dropped(transaction_ids)
             case io.Alarm(code, message):
-                log.warning("alarm", code=code, message=message)
-                for observer in self._observers:
-                    observer.on_alarm(code, message)
+                self.alarm(code, message)
             case io.Halt():
                 log.error("halt", code=output.code, message=output.message)
                 self.halt = output

@@ -18,7 +18,7 @@ from node.code import Code, Warner
 from node.consensus import events as consensus
 from node.consensus.replica import Replica
 from node.evidence import EvidenceBook
-from node.execution import BlockResult, Executor, Inadmissible, Poison
+from node.execution import BlockResult, Executor
 from node.heads import Heads
 from node.importer import Diverged
 from node.intake import Intake
@@ -49,8 +49,6 @@ from node.state.shelf import Shelf
 from node.state.store import Store
 from node.sync import Sync
 
-FORWARD_TRANSACTIONS_MAX = BATCH_TRANSACTIONS_MAX
-
 
 class Engine:
     """One node's deterministic core."""
@@ -80,7 +78,7 @@ class Engine:
         self._bodies = Bodies(self.mempool.get)
         self._bodies.restore(restored, restored_height)
         self._serving = Serving(store.block, self._bodies.find, shelf)
-        self._intake = Intake(self._chain, code, store, self.mempool, self._bodies)
+        self._intake = Intake(self._chain, code, store, self.mempool, self._bodies, executor.unlock)
         self._proposals = Proposals(self._chain, public_key, executor, self.mempool, self._bodies)
         self._code = Warner(code)
         self._writing: tuple[CertifiedBlock, BlockResult] | None = None
@@ -183,6 +181,11 @@ class Engine:
             self._emit(io.Submitted(request, tuple(results)))
         self._execute_if_complete()
 
+    def _tidy_pool(self) -> None:
+        """Forget what no block may hold, or every block would fail: its submitter is told."""
+        if dropped := self._intake.tidy(self._now_ms):
+            self._emit(io.Dropped(dropped))
+
     def _update_pending(self) -> None:
         """Tell the replica when transactions start or cease to wait: it arms its timer by that."""
         pending = len(self.mempool) > 0
@@ -264,27 +267,24 @@ class Engine:
         return executed
 
     def _execute_if_complete(self) -> None:
-        complete = self._bodies.take_complete()
-        if complete is not None:
+        if (complete := self._bodies.take_complete()) is not None:
             answer = self._execute_or_wait(complete.header, complete.hashes, self._public_key)
             if answer is None:
                 raise AssertionError("a complete proposal lacks a transaction")
             self._consensus(answer)
 
     def _raise_alarms(self) -> None:
-        self._out += self._proposals.alarms
-        self._proposals.alarms.clear()
+        self._out += self._proposals.take_alarms()
 
     def _forward_pending(self) -> None:
-        oldest = self.mempool.oldest(FORWARD_TRANSACTIONS_MAX)
+        oldest = self.mempool.oldest(BATCH_TRANSACTIONS_MAX)
         for batch in in_batches(candidate.transaction.raw for candidate in oldest):
             self._emit(io.SendToAll(batch))
 
     # ---- final blocks
 
     def _commit(self, commit: consensus.CommitBlock) -> None:
-        result = self._proposals.result(commit.header, commit.transaction_hashes)
-        if result is not None:
+        if result := self._proposals.result(commit.header, commit.transaction_hashes):
             self._write(CertifiedBlock(commit.header, result.raws, commit.certificate), result)
         elif self._peers:
             height = commit.header.height
@@ -307,6 +307,7 @@ class Engine:
         (block, result), self._writing = self._writing, None
         for receipt in result.receipts:
             self.mempool.remove(receipt.transaction_id)
+        self._tidy_pool()
         self._proposals.clear()
         self._bodies.clear(height)
         self._emit(io.Committed(height, result.receipts))
@@ -333,8 +334,8 @@ class Engine:
             self.sync.importer.drop()
             self._emit(io.PunishPeer(peer, fault))
             self._follow(self.sync.on_fault(peer, self._now_ms))
-        except (Diverged, Poison, Inadmissible) as failure:
-            self._halt("DIVERGED", f"{failure}; `groat node check` tells if the disk is to blame")
+        except Diverged as failure:
+            self._halt(failure.code, str(failure))
         else:
             self.sync.on_imported(block, self._now_ms)
             self._write(block, result)
@@ -349,13 +350,12 @@ class Engine:
 
     def _on_tick(self) -> None:
         self._serving.tick()
-        self.mempool.drop_expired(self._now_ms)
+        self._tidy_pool()
         self._emit(io.SendToAll(self._own_head()))
         self._follow(self.sync.tick(self._now_ms))
-        waiting_requests = self._bodies.requests()
-        if waiting_requests and self._peers:
+        if (requests := self._bodies.requests()) and self._peers:
             peer = self._rotate_peer()
-            for request in waiting_requests:
+            for request in requests:
                 self._emit(io.SendTo(peer, request))
         self._consensus(consensus.Tick())
 

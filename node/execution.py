@@ -4,7 +4,9 @@
 the header; nothing is stored and nothing is sent. The same function serves the leader that
 builds a block, the follower that checks one, and catch-up. Business rejections become receipts;
 anything else that a contract raises is poison: the leader leaves that transaction out, a follower
-refuses the block.
+refuses the block. Calls sealed to an epoch that the chain does not accept at that height fail on
+every node alike, whatever each can open; a node that cannot open what the chain accepts knows no
+result and must say so.
 """
 
 from __future__ import annotations
@@ -19,21 +21,25 @@ import msgspec
 from contracts.kernel.context import BlockInfo, Tickets
 from contracts.kernel.registry import (
     Result,
+    accepted_epochs,
     begin_block,
     execute,
     next_validators,
 )
 from contracts.kernel.state import Overlay, Reader
 from contracts.kernel.types import InvariantViolation
-from node.admission import Candidate, admit_again
+from node.admission import WRONG_EPOCH, Candidate, admit_again, unlock
 from node.code import Code
 from node.protocol.block import Event, Receipt, receipt_hash
 from node.protocol.domain import Chain
 from node.protocol.errors import Refused
 from node.protocol.proofs import key_hash, merkle_root, value_hash
+from node.protocol.sealing import Opener
 from node.protocol.ticket import browser_ticket_valid, ticket_valid
 from node.protocol.transaction import lifetime_code
 from node.protocol.validators import ValidatorSet
+
+NO_EPOCH_SECRET = "NO_EPOCH_SECRET"  # noqa: S105
 
 Writes = Mapping[tuple[str, bytes], bytes | None]
 
@@ -128,6 +134,16 @@ class Inadmissible(Exception):
         self.code = code
 
 
+class Locked(Exception):
+    """This node has no secret of an epoch that the chain accepts: it cannot know the result."""
+
+    def __init__(self, epochs: tuple[int, ...]) -> None:
+        super().__init__(
+            f"this node cannot open calls sealed to epoch {', '.join(map(str, epochs))}: its wrap "
+            "is missing or wrong; ask the administrators for another, or dismiss this node"
+        )
+
+
 class Salts:
     """The secret salts of private values: HMAC-SHA256 under the committee's privacy key.
 
@@ -163,6 +179,7 @@ class Executor:
         tree: Tree,
         salts: Salts,
         limits: Limits,
+        opener: Opener,
     ) -> None:
         self.chain = chain
         self.code = code
@@ -170,6 +187,7 @@ class Executor:
         self._tree = tree
         self.salts = salts
         self.limits = limits
+        self._opener = opener
         self._private: dict[str, bool] = {}
         self._tickets = Tickets(partial(ticket_valid, chain), partial(browser_ticket_valid, chain))
 
@@ -183,11 +201,15 @@ class Executor:
         """The leader's way: fill a block up to its limits, leaving out what may not be in it."""
         run = _Run(self, height, time_ms)
         for candidate in candidates:
+            if not run.accepts(candidate):
+                continue
             try:
                 run.add(candidate)
             except Inadmissible as refusal:
                 if refusal.code == "BLOCK_FULL":
                     break
+            except Locked:
+                continue
             except Poison as poison:
                 on_poison(poison)
         return run.finish()
@@ -195,7 +217,7 @@ class Executor:
     def execute_block(
         self, height: int, time_ms: int, candidates: Iterable[Candidate]
     ) -> BlockResult:
-        """The follower's way: all of them, or `Inadmissible` or `Poison`."""
+        """The follower's way: all of them, or `Inadmissible`, `Locked` or `Poison`."""
         run = _Run(self, height, time_ms)
         for candidate in candidates:
             run.add(candidate)
@@ -205,10 +227,12 @@ class Executor:
         """What would become of one transaction now; nothing is kept.
 
         Raises `Refused`: `TX_EXPIRED`, `TX_TOO_DISTANT`, `REPLAYED` or `BLOCK_FULL` for what no
-        block may hold; or `Poison`.
+        block may hold, `WRONG_EPOCH` for what this node cannot open; or `Poison`.
         """
         try:
             return _Run(self, height, time_ms).add(candidate)
+        except Locked as locked:
+            raise Refused(WRONG_EPOCH, str(locked)) from None
         except Inadmissible as refusal:
             raise Refused(refusal.code, "no block of now may hold this transaction") from None
 
@@ -233,6 +257,8 @@ class Executor:
         """Execute one candidate into the run's overlay."""
         transaction = candidate.transaction
         sender = transaction.body.sender
+        if not run.accepts(candidate):
+            return Receipt(transaction.id, WRONG_EPOCH, {}, (), (sender.hex(),))
         if candidate.rejection:
             readers = (sender.hex(),)
             return Receipt(transaction.id, candidate.rejection, candidate.details, (), readers)
@@ -251,6 +277,10 @@ class Executor:
             raise Poison(candidate, cause) from cause
         events = tuple(Event(e.contract, e.name, e.data, e.readers) for e in result.events)
         return Receipt(transaction.id, result.code, result.details, events, result.readers)
+
+    def unlock(self, candidate: Candidate) -> Candidate:
+        """The same candidate, opened with the secrets that this node has now."""
+        return unlock(self.chain, self._opener, candidate)
 
     def find(self, transaction_id: bytes) -> tuple[int, int] | None:
         """Where a transaction was booked already."""
@@ -291,19 +321,32 @@ class _Run:
         self.block = BlockInfo(height, time_ms, executor.limits.time_scale)
         self.contracts = executor.code.at(height)
         self.overlay = executor.overlay(height)
+        self._epochs = frozenset(accepted_epochs(self.overlay, time_ms))
         self.candidates: list[Candidate] = []
         self.receipts: list[Receipt] = []
         self._ids: set[bytes] = set()
         self._bytes = 0
         self._calls = 0
 
+    def accepts(self, candidate: Candidate) -> bool:
+        """Whether the chain accepts the epochs that its calls are sealed to."""
+        return self._epochs.issuperset(candidate.epochs)
+
     def add(self, candidate: Candidate) -> Receipt:
-        """Execute one more, or raise `Inadmissible` or `Poison` leaving the run as it was."""
+        """Execute one more, or raise leaving the run as it was.
+
+        Raises `Inadmissible`, `Locked` or `Poison`.
+        """
         if candidate.contracts is not self.contracts:
             # Its arguments were checked by other versions than those of this height.
             candidate = admit_again(self._executor.chain, self.contracts, candidate)
         transaction = candidate.transaction
         self._check(candidate)
+        if candidate.locked and self.accepts(candidate):
+            # It was examined before the secret came, or by a worker that lacks it.
+            candidate = self._executor.unlock(candidate)
+            if candidate.locked:
+                raise Locked(candidate.epochs)
         receipt = self._executor.apply(self, candidate)
         self._ids.add(transaction.id)
         self._bytes += len(transaction.raw)

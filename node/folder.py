@@ -17,10 +17,16 @@ from node.config import NodeConfig
 from node.http.limits import HttpLimits
 from node.net.tls import TlsFiles
 from node.protocol.ceremony import JOINING_FILE, Joining
+from node.protocol.committee import (
+    WRAPS_FILE,
+    CommitteeSecret,
+    Wraps,
+    open_committee_secret,
+)
 from node.protocol.errors import Misconfigured
-from node.protocol.genesis import CommitteeSecret, Genesis, interface_hash, open_committee_secret
+from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.keys import PrivateKey
-from node.protocol.keystore import decrypt_key, read_private_file
+from node.protocol.keystore import decrypt_key, read_private_file, write_private_file
 from node.protocol.password import find_password
 from node.protocol.settings import split_address
 
@@ -102,8 +108,20 @@ def open_node_key(folder: Path, config: NodeConfig, password: bytes | None = Non
 def committee_secret(genesis: Genesis, key: PrivateKey, folder: Path) -> CommitteeSecret:
     """The committee's secret as the node in `folder` holds it; raises as above."""
     joining = _load_joining(folder)
-    wrap = None if joining is None else bytes.fromhex(joining.wrap)
-    return open_committee_secret(genesis, key, wrap)
+    given = {} if joining is None else Wraps(wraps=joining.wraps).by_epoch
+    return open_committee_secret(
+        genesis, key, {**given, **Wraps.load(folder / WRAPS_FILE).by_epoch}
+    )
+
+
+def keep_wrap(folder: Path, epoch: int, wrap: bytes) -> None:
+    """Add a wrap of this node to its `epochs.json`; raises OSError."""
+    path = folder / WRAPS_FILE
+    wraps = Wraps.of({**Wraps.load(path).by_epoch, epoch: wrap})
+    incoming = path.with_name(path.name + ".new")
+    incoming.unlink(missing_ok=True)
+    write_private_file(incoming, wraps.model_dump_json(indent=1) + "\n")
+    incoming.replace(path)
 
 
 def _load_joining(folder: Path) -> Joining | None:

@@ -28,17 +28,16 @@ from node.config import NetworkConfig
 from node.members import NewNode, network_files, write_files
 from node.net.tls import Credential, issue_certificate, make_authority, pem_fingerprint
 from node.protocol.ceremony import ADMISSION_SUFFIX, Admission, Member, check_members
+from node.protocol.committee import seal_epoch_secret
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import (
     GENESIS_VERSION,
     PRIVACY_KEY_BYTES,
-    CommitteeSecret,
     EpochEntry,
     Genesis,
     IdentityEntry,
     ValidatorEntry,
     interface_hash,
-    seal_committee_secret,
 )
 from node.protocol.json_view import time_to_json
 from node.protocol.keys import PrivateKey
@@ -114,6 +113,7 @@ def genesis_parameters(genesis: Genesis) -> GenesisParameters:
             )
             for entry in genesis.validators
         ),
+        epoch=(genesis.epoch.number, bytes.fromhex(genesis.epoch.public_key)),
     )
 
 
@@ -204,14 +204,16 @@ class _Founder:
 
     def _epoch(self, validators: tuple[ValidatorEntry, ...]) -> EpochEntry:
         config = self._config
-        epoch_key = PrivateKey.generate()
-        secret = CommitteeSecret(
-            epoch_secret=epoch_key.secret, privacy_key=secrets.token_bytes(PRIVACY_KEY_BYTES)
-        )
-        ephemeral = PrivateKey.generate()
+        epoch_key, ephemeral = PrivateKey.generate(), PrivateKey.generate()
+        privacy_key = secrets.token_bytes(PRIVACY_KEY_BYTES)
         wraps = {
-            entry.public_key: seal_committee_secret(
-                config.chain_id, FIRST_EPOCH, secret, bytes.fromhex(entry.public_key), ephemeral
+            entry.public_key: seal_epoch_secret(
+                config.chain_id,
+                FIRST_EPOCH,
+                epoch_key.secret,
+                bytes.fromhex(entry.public_key),
+                ephemeral,
+                privacy_key,
             ).hex()
             for entry in validators
         }

@@ -15,7 +15,14 @@ import msgspec
 
 from node.admission import admit, examine_certified
 from node.code import Code
-from node.execution import BlockResult, Executor
+from node.execution import (
+    NO_EPOCH_SECRET,
+    BlockResult,
+    Executor,
+    Inadmissible,
+    Locked,
+    Poison,
+)
 from node.protocol.block import BlockHeader, CertifiedBlock, check_certificate
 from node.protocol.domain import Chain
 from node.protocol.encoding import sha256
@@ -28,7 +35,14 @@ QUEUE_MAX = 256
 
 
 class Diverged(Exception):
-    """A certified block gives another result here: this node, its code or its disk is broken."""
+    """A certified block gives another result here, or none: what is broken is this node.
+
+    `code` is `DIVERGED`, or `NO_EPOCH_SECRET` where it cannot open what the others could.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Imported(msgspec.Struct, frozen=True):
@@ -96,15 +110,22 @@ class Importer:
                 admit(chain, contracts, raw, examine_certified(chain, self._opener, raw))
                 for raw in block.transactions
             ]
+            result = self._executor.execute_block(header.height, header.time_ms, candidates)
         except Refused as refusal:
-            raise Diverged(f"block {header.height} holds {refusal.code} here") from None
-        result = self._executor.execute_block(header.height, header.time_ms, candidates)
+            raise _diverged(header, f"holds {refusal.code} here") from None
+        except Locked as locked:
+            raise Diverged(NO_EPOCH_SECRET, f"block {header.height}: {locked}") from None
+        except (Poison, Inadmissible) as failure:
+            raise _diverged(header, str(failure)) from None
         if not matches(header, result):
-            raise Diverged(
-                f"block {header.height}: state root {result.state_root.hex()[:16]}… here, "
-                f"{header.state_root.hex()[:16]}… certified"
-            )
+            root, certified = result.state_root.hex(), header.state_root.hex()
+            raise _diverged(header, f"state root {root[:16]}… here, {certified[:16]}… certified")
         return result
+
+
+def _diverged(header: BlockHeader, what: str) -> Diverged:
+    advice = "`groat node check` tells if the disk is to blame"
+    return Diverged("DIVERGED", f"block {header.height}: {what}; {advice}")
 
 
 def matches(header: BlockHeader, result: BlockResult) -> bool:

@@ -1,17 +1,18 @@
 """The intake: examined transactions on their way into the mempool, each with its answer.
 
-It refuses what can be refused before ordering: bad seals, lifetimes, strangers, overload. A
-transaction that a waiting proposal lacks is noted in passing. It orders and executes nothing.
+It refuses what can be refused before ordering: bad seals, epochs that the chain does not accept,
+lifetimes, strangers, overload. A transaction that a waiting proposal lacks is noted in passing. It
+orders and executes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from contracts.kernel.registry import may_send
+from contracts.kernel.registry import accepted_epochs, may_send
 from contracts.kernel.state import Reader
-from node.admission import SEAL_CODES, Candidate, Verdict, admit
+from node.admission import SEAL_CODES, WRONG_EPOCH, Candidate, Verdict, admit
 from node.bodies import Bodies
 from node.code import Code
 from node.mempool import Mempool
@@ -52,12 +53,16 @@ class Intake:
         state: FinalState,
         mempool: Mempool,
         bodies: Bodies,
+        unlock: Callable[[Candidate], Candidate],
     ) -> None:
+        """`unlock` opens a candidate with the secrets that came since it was examined."""
         self._chain = chain
         self._code = code
         self._state = state
         self._mempool = mempool
         self._bodies = bodies
+        self._unlock = unlock
+        self._accepted: tuple[int, ...] = ()
 
     def take(
         self, items: Sequence[tuple[bytes, Verdict]], from_client: bool, now_ms: int
@@ -85,6 +90,15 @@ class Intake:
                 return PeerFault("BAD_TRANSACTION", f"{verdict.code}: {verdict.message}")
         return None
 
+    def tidy(self, now_ms: int) -> tuple[bytes, ...]:
+        """Forget whatever no block of now may hold; the ids of those whose epoch has ended."""
+        self._mempool.drop_expired(now_ms)
+        accepted = accepted_epochs(self._state, now_ms)
+        if accepted == self._accepted:
+            return ()
+        self._accepted = accepted
+        return tuple(self._mempool.drop_other_epochs(accepted))
+
     def _take_one(
         self, raw: bytes, verdict: Verdict, from_client: bool, now_ms: int
     ) -> tuple[SubmitResult, Candidate | None]:
@@ -96,6 +110,20 @@ class Intake:
         if from_client and is_stranger(self._state, raw):
             # Whoever is not registered could only fill blocks with failed receipts.
             raise Refused(*STRANGER)
+        candidate = self._opened(candidate, now_ms)
         if not self._mempool.add(candidate, now_ms):
             return SubmitResult(identity, "KNOWN", "it waits already"), None
         return SubmitResult(identity, "PENDING", ""), candidate
+
+    def _opened(self, candidate: Candidate, now_ms: int) -> Candidate:
+        """The candidate, opened if its secret came meanwhile; raises `Refused` `WRONG_EPOCH`."""
+        if not candidate.epochs:
+            return candidate
+        accepted = accepted_epochs(self._state, now_ms)
+        for epoch in candidate.epochs:
+            if epoch not in accepted:
+                raise Refused(
+                    WRONG_EPOCH,
+                    f"calls are sealed to epoch {accepted[0]}, not {epoch}; seal it again",
+                )
+        return self._unlock(candidate) if candidate.locked else candidate

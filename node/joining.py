@@ -3,8 +3,8 @@
     DIR/nodes/NAME/{node.toml,node.key.json,tls.crt,tls.key,ca.crt}
 
 It needs the network's authority (DIR/ca) and the folder of a node that is in the committee, whose
-secret it seals to the new node's key. That the chain then admits the node, and `joining.json`, are
-the client's part.
+secret of every epoch it seals to the new node's key: who executes the chain from its beginning
+needs them all. That the chain then admits the node, and `joining.json`, are the client's part.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from node.folder import committee_secret, open_node_key
 from node.members import NewNode, write_files
 from node.net.tls import issue_certificate, pem_fingerprint, restore_authority
 from node.protocol.ceremony import Member
+from node.protocol.committee import CommitteeSecret, Wraps, seal_epoch_secret
 from node.protocol.errors import Misconfigured
-from node.protocol.genesis import CommitteeSecret, Genesis, seal_committee_secret
+from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.keystore import (
     SCRYPT_N,
@@ -40,8 +41,9 @@ def prepare_node(
 ) -> dict[str, Any]:
     """Make the folder of a new node, unless it is there, and say what its admission names.
 
-    The answer holds `name`, `public_key`, `address`, `http_url`, `tls_fingerprint` and `wrap`,
-    bytes in hex. Raises `Misconfigured` with the code of what is missing or wrong.
+    The answer holds `name`, `public_key`, `address`, `http_url`, `tls_fingerprint`, bytes in hex,
+    `wraps` of all epochs, and `epoch`, the newest of these. Raises `Misconfigured` with the code of
+    what is missing or wrong.
     """
     genesis = Genesis.load(directory / "genesis.json")
     password_file = directory / _PASSWORD_FILE if genesis.dev else None
@@ -52,21 +54,15 @@ def prepare_node(
     config = NodeConfig.load(folder / "node.toml")
     key_path = folder / config.key
     public_key = read_header(read_private_file(key_path), str(key_path)).public_key
-    secret = _committee_secret(directory, genesis, name, password)
-    wrap = seal_committee_secret(
-        genesis.chain_id,
-        genesis.epoch.number,
-        secret,
-        bytes.fromhex(public_key),
-        PrivateKey.generate(),
-    )
+    wraps = _wraps(directory, genesis, name, password, bytes.fromhex(public_key))
     return {
         "name": name,
         "public_key": public_key,
         "address": config.listen,
         "http_url": f"http://{config.http}",
         "tls_fingerprint": pem_fingerprint(read_private_file(folder / _CERTIFICATE)).hex(),
-        "wrap": wrap.hex(),
+        "epoch": max(wraps),
+        "wraps": [entry.model_dump() for entry in Wraps.of(wraps).wraps],
     }
 
 
@@ -104,14 +100,38 @@ def _certify(directory: Path, member: Member, password: bytes, now_ms: int) -> t
     return certificate, issued
 
 
+def _wraps(
+    directory: Path, genesis: Genesis, newcomer: str, password: bytes, node: bytes
+) -> dict[int, bytes]:
+    """The secrets of all epochs and the key of the private salts, sealed to `node`."""
+    secret = _committee_secret(directory, genesis, newcomer, password)
+    ephemeral = PrivateKey.generate()
+    return {
+        number: seal_epoch_secret(
+            genesis.chain_id, number, epoch_secret, node, ephemeral, secret.privacy_key
+        )
+        for number, epoch_secret in secret.epochs.items()
+    }
+
+
 def _committee_secret(
     directory: Path, genesis: Genesis, newcomer: str, password: bytes
 ) -> CommitteeSecret:
-    """The committee's secret, from the folder of any other node on this host."""
+    """The committee's secret, from the folder of the other node here that knows the newest epoch.
+
+    A node that was removed keeps its folder, and knows no epoch since.
+    """
+    found: list[CommitteeSecret] = []
     for folder in sorted((directory / "nodes").iterdir()):
         if folder.name != newcomer and (folder / "node.toml").exists():
             key = open_node_key(folder, NodeConfig.load(folder / "node.toml"), password)
-            return committee_secret(genesis, key, folder)
-    raise Misconfigured(
-        "NO_NODE", f"{directory}/nodes holds no node that knows the committee's secret"
-    )
+            try:
+                found.append(committee_secret(genesis, key, folder))
+            except Misconfigured as error:
+                if error.code != "NOT_A_VALIDATOR":  # prepared, and not admitted yet
+                    raise
+    if not found:
+        raise Misconfigured(
+            "NO_NODE", f"{directory}/nodes holds no node that knows the committee's secret"
+        )
+    return max(found, key=lambda secret: max(secret.epochs))

@@ -22,8 +22,9 @@ from node.config import NodeConfig
 from node.folder import open_node_key
 from node.net.tls import check_certificate, make_tls_key, pem_fingerprint, tls_public_key
 from node.protocol.ceremony import MEMBER_SUFFIX, Admission, Endpoints, Member
+from node.protocol.committee import open_committee_secret
 from node.protocol.errors import Misconfigured
-from node.protocol.genesis import Genesis, open_committee_secret
+from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.keystore import (
     SCRYPT_N,
@@ -133,7 +134,7 @@ def join_network(directory: Path, path: Path, password: bytes | None = None) -> 
     if pem_fingerprint(certificate).hex() != entry.tls_fingerprint:
         raise Misconfigured("WRONG_CERTIFICATE", f"{path}: genesis names another certificate")
     check_contracts(genesis)
-    open_committee_secret(genesis, open_node_key(folder, config, password))
+    open_committee_secret(genesis, open_node_key(folder, config, password), {})
     prefix = f"nodes/{admission.name}/"
     files = {prefix + "tls.crt": certificate, prefix + "ca.crt": authority}
     write_files(directory, files | network_files(admission.members, genesis, admission.interface))

@@ -8,7 +8,7 @@ neither executes nor verifies anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from node.admission import Candidate
 from node.protocol.errors import Refused
@@ -118,6 +118,17 @@ class Mempool:
             self.remove(transaction_id)
         self._earliest_end = min((end for end, _ in ends if end >= time_ms), default=NEVER_MS)
         return expired
+
+    def drop_other_epochs(self, accepted: Collection[int]) -> list[bytes]:
+        """Forget whatever is sealed to an epoch that is none of `accepted`; the ids, in order."""
+        found = [
+            candidate.transaction.id
+            for candidate in self._by_hash.values()
+            if not all(epoch in accepted for epoch in candidate.epochs)
+        ]
+        for transaction_id in found:
+            self.remove(transaction_id)
+        return found
 
     def round_robin(self) -> Iterator[Candidate]:
         """All candidates, one per sender and round. The pool must not change meanwhile."""

@@ -182,6 +182,12 @@ class Committed(Value, frozen=True):
     receipts: tuple[Receipt, ...]
 
 
+class Dropped(Value, frozen=True):
+    """These wait no more, as their epoch has ended: tell whoever waits with `WRONG_EPOCH`."""
+
+    transaction_ids: tuple[bytes, ...]
+
+
 class Alarm(Value, frozen=True):
     """An operator should look at this."""
 
@@ -211,6 +217,7 @@ Output = (
     | PunishPeer
     | Submitted
     | Committed
+    | Dropped
     | Alarm
     | Halt
 )

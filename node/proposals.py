@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from node.admission import Candidate
 from node.bodies import Bodies
 from node.consensus.events import BuildProposal, Outcome, ProposalBuilt, ProposalExecuted
-from node.execution import BlockResult, Executor, Inadmissible, Poison
+from node.execution import NO_EPOCH_SECRET, BlockResult, Executor, Inadmissible, Locked, Poison
 from node.importer import matches
 from node.mempool import Mempool
 from node.outputs import Alarm
@@ -23,7 +23,7 @@ RESULTS_MAX = 8
 
 
 class Proposals:
-    """The executed proposals of one height. `alarms` collects what an operator should see."""
+    """The executed proposals of one height."""
 
     def __init__(
         self, chain: Chain, public_key: bytes, executor: Executor, mempool: Mempool, bodies: Bodies
@@ -35,7 +35,7 @@ class Proposals:
         self._bodies = bodies
         self._results: dict[bytes, BlockResult] = {}
         self._persisted: set[bytes] = set()
-        self.alarms: list[Alarm] = []
+        self._alarms: list[Alarm] = []
 
     def build(self, request: BuildProposal, parent_id: bytes, time_ms: int) -> ProposalBuilt:
         """A fresh proposal of what waits, executed; no header where there is nothing to order."""
@@ -43,7 +43,7 @@ class Proposals:
 
         def on_poison(poison: Poison) -> None:
             dropped.append(poison.candidate)
-            self.alarms.append(Alarm("POISON", f"left out of block {request.height}: {poison}"))
+            self._alarms.append(Alarm("POISON", f"left out of block {request.height}: {poison}"))
 
         result = self._executor.build_block(
             request.height, time_ms, self._mempool.round_robin(), on_poison
@@ -78,11 +78,14 @@ class Proposals:
         try:
             result = self._executor.execute_block(header.height, header.time_ms, candidates)
         except Inadmissible as refusal:
-            self.alarms.append(Alarm("INADMISSIBLE", f"proposal {header.height}: {refusal.code}"))
+            self._alarms.append(Alarm("INADMISSIBLE", f"proposal {header.height}: {refusal.code}"))
             return ProposalExecuted(block_id, Outcome.INVALID)
+        except Locked as locked:
+            self._alarms.append(Alarm(NO_EPOCH_SECRET, f"proposal {header.height}: {locked}"))
+            return ProposalExecuted(block_id, Outcome.UNAVAILABLE)
         except Poison as poison:
             self._mempool.quarantine(poison.candidate)
-            self.alarms.append(Alarm("POISON", f"proposal {header.height}: {poison}"))
+            self._alarms.append(Alarm("POISON", f"proposal {header.height}: {poison}"))
             return ProposalExecuted(block_id, Outcome.UNAVAILABLE)
         if header.transactions_root != result.transactions_root:
             return ProposalExecuted(block_id, Outcome.INVALID)
@@ -109,6 +112,11 @@ class Proposals:
             return ()
         self._persisted.add(block_id)
         return self._results[block_id].raws
+
+    def take_alarms(self) -> list[Alarm]:
+        """What an operator should see, once."""
+        alarms, self._alarms = self._alarms, []
+        return alarms
 
     def clear(self) -> None:
         """The height is final."""

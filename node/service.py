@@ -33,6 +33,7 @@ from node.vitals import Vitals
 
 SUBSCRIBERS_MAX = 256
 SUBSCRIPTION_HEIGHTS_MAX = 1_024
+DROPPED_MAX = 20_000
 
 
 class LiveService:
@@ -59,7 +60,9 @@ class LiveService:
         self._waiters: dict[bytes, list[asyncio.Future[None]]] = {}
         self._subscribers: list[asyncio.Queue[int]] = []
         self._vitals = Vitals(self._public_key, query, core.engine, driver, transport)
+        self._dropped: dict[bytes, None] = {}
         driver.observe(self)
+        driver.on_dropped = self._note_dropped
 
     @property
     def name(self) -> str:
@@ -109,10 +112,16 @@ class LiveService:
         candidate = self._engine.mempool.find(transaction_id)
         return None if candidate is None else candidate.transaction.body.valid_until
 
+    def was_dropped(self, transaction_id: bytes) -> bool:
+        """Whether it waited here until its epoch ended."""
+        return transaction_id in self._dropped
+
     async def wait_committed(self, transaction_id: bytes, timeout_s: float) -> bool:
-        """Whether the transaction is final, waiting up to `timeout_s` for it."""
+        """Whether the transaction is final, waiting up to `timeout_s` for it or its end."""
         if self.query.is_final(transaction_id):
             return True
+        if self.was_dropped(transaction_id):
+            return False
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(transaction_id, []).append(future)
         try:
@@ -125,7 +134,7 @@ class LiveService:
                 waiting.remove(future)
                 if not waiting:
                     del self._waiters[transaction_id]
-        return True
+        return not self.was_dropped(transaction_id)
 
     async def simulate(self, raw: bytes) -> Receipt:
         """What would become of the transaction now."""
@@ -133,7 +142,7 @@ class LiveService:
             raise Refused(*STRANGER)
         verdict = (await self._verifier.examine([raw]))[0]
         candidate = admit(self.query.chain, self.query.contracts, raw, verdict)
-        if not candidate.poolable:
+        if not candidate.poolable and not candidate.locked:
             raise Refused(candidate.rejection, "a sealed call does not open")
         head = self.query.head
         return self._executor.simulate(head.height + 1, max(now_ms(), head.time_ms + 1), candidate)
@@ -157,9 +166,7 @@ class LiveService:
         """Wake whoever waits for one of these transactions, or for any block."""
         if self._waiters:
             for receipt in receipts:
-                for future in self._waiters.pop(receipt.transaction_id, ()):
-                    if not future.done():
-                        future.set_result(None)
+                self._wake(receipt.transaction_id)
         for queue in self._subscribers:
             if queue.full():
                 queue.get_nowait()
@@ -170,6 +177,11 @@ class LiveService:
         self._vitals.note_alarm(code)
 
     # ---- live facts
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the node is known to lack nothing."""
+        return self._vitals.standing.caught_up
 
     def status(self) -> Mapping[str, Any]:
         """Live facts for /v1/status."""
@@ -207,13 +219,26 @@ class LiveService:
 
     # ---- inside
 
+    def _note_dropped(self, transaction_ids: Sequence[bytes]) -> None:
+        """Tell whoever waits for one of these, or asks for it later."""
+        for transaction_id in transaction_ids:
+            self._dropped[transaction_id] = None
+            self._wake(transaction_id)
+        while len(self._dropped) > DROPPED_MAX:
+            del self._dropped[next(iter(self._dropped))]
+
+    def _wake(self, transaction_id: bytes) -> None:
+        for future in self._waiters.pop(transaction_id, ()):
+            if not future.done():
+                future.set_result(None)
+
     @property
     def _validates(self) -> bool:
         return self._public_key in self.query.validators.members
 
     def _ready(self) -> Mapping[str, str] | None:
         """What an observer shows to become a validator: that it has the state of its head."""
-        if not self._vitals.standing.caught_up:
+        if not self.caught_up:
             return None
         head = self.query.state_head
         terms: dict[str, Value] = {"height": head.height, "root": head.state_root}

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contracts.catalog import PACKAGES
 from contracts.kernel.registry import counted_in, era_of
 from node.execution import Salts
-from node.protocol.genesis import CommitteeSecret, Genesis
+from node.protocol.committee import CommitteeSecret
+from node.protocol.genesis import Genesis
 from node.state.trust import Trust
 
 

@@ -1,8 +1,8 @@
 """The verifier: signatures and seals, checked once per node in one worker process.
 
 The worker keeps the crypto off the event loop's interpreter lock. Raw bytes go in by the batch,
-verdicts come out; the checks themselves are `admission.examine`. The process holds the epoch key
-and no other secret, and dies with the node.
+verdicts come out; the checks themselves are `admission.examine`. The process is told the keys of
+the epochs, holds no other secret, and dies with the node.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import ctypes
 import multiprocessing
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 from node.admission import Verdict, examine_batch
@@ -25,7 +25,8 @@ PR_SET_PDEATHSIG = 1
 _CLEAR = Verdict("", "", ())
 
 _worker: tuple[Chain, Opener] | None = None
-"""The worker process's own state, set once by `_begin`."""
+_epochs: dict[int, PrivateKey] = {}
+"""The worker process's own state, set by `_begin` and `_learn`."""
 
 _Packed = tuple[bytes, ...] | tuple[str, str]
 
@@ -33,17 +34,21 @@ _Packed = tuple[bytes, ...] | tuple[str, str]
 class Verifier:
     """Front of the worker process."""
 
-    def __init__(self, chain: Chain, epoch_secrets: Mapping[int, bytes]) -> None:
+    def __init__(self, chain: Chain) -> None:
         self._pool = ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("fork"),
             initializer=_begin,
-            initargs=(chain, dict(epoch_secrets)),
+            initargs=(chain,),
         )
 
     def warm_up(self) -> None:
         """Fork now: before there are an event loop, threads and sockets to inherit."""
         self._pool.submit(_examine, ()).result()
+
+    def learn(self, epoch: int, key: PrivateKey) -> None:
+        """Open calls sealed to this epoch too, in all that is examined from now on."""
+        self._pool.submit(_learn, epoch, key.secret)
 
     async def examine(self, raws: Sequence[bytes]) -> list[Verdict]:
         """The verdict on each of `raws`, in order."""
@@ -56,14 +61,17 @@ class Verifier:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(chain: Chain, epoch_secrets: dict[int, bytes]) -> None:
+def _begin(chain: Chain) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # A node that is killed outright cannot end its worker, so the kernel does.
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    epochs = {number: PrivateKey(secret) for number, secret in epoch_secrets.items()}
-    _worker = chain, Opener(chain, epochs)
+    _worker = chain, Opener(chain, _epochs)
+
+
+def _learn(epoch: int, secret: bytes) -> None:
+    _epochs[epoch] = PrivateKey(secret)
 
 
 def _examine(raws: tuple[bytes, ...]) -> list[_Packed]:

@@ -28,7 +28,7 @@ class Idle:
 def idle_driver(engine: Idle) -> Driver:
     """A driver whose queues nobody empties."""
     nothing = cast(Any, None)
-    core = Core(cast(Any, engine), nothing, nothing, nothing, nothing, nothing, None, nothing)
+    core = Core(cast(Any, engine), *(nothing,) * 8)
     return Driver(core, nothing, lambda: 1 << 40)
 
 

@@ -22,6 +22,7 @@ from node.admission import examine
 from node.code import Library
 from node.core import Core, open_core
 from node.heads import Standing
+from node.protocol.committee import CommitteeSecret
 from node.protocol.domain import Chain
 from node.protocol.errors import PeerFault
 from node.protocol.genesis import Genesis
@@ -40,17 +41,23 @@ class Node:
     """One core, with the outputs that its driver would perform."""
 
     def __init__(
-        self, name: str, contracts: Library | Mapping[str, Contract], genesis: Genesis
+        self,
+        name: str,
+        contracts: Library | Mapping[str, Contract],
+        genesis: Genesis,
+        secret: CommitteeSecret,
     ) -> None:
         self.key = key_of(name)
         self.genesis = genesis
         self.contracts = contracts
+        self.secret = secret
         self.state_disk, self.vote_disk = MemoryKeyValue(), MemoryKeyValue()
         self.core = self.open()
         self.alarms: list[str] = []
         self.alarm_details: list[str] = []
         self.punished: list[PeerFault] = []
         self.halted = ""
+        self.dropped: list[bytes] = []
         self.timers: dict[int, int] = {}
 
     def reopened(self) -> Core:
@@ -61,7 +68,7 @@ class Node:
     def open(self) -> Core:
         """What starts on the disks as they are."""
         disks = self.state_disk, self.vote_disk
-        return open_core(self.genesis, self.contracts, self.key, SECRET, *disks)
+        return open_core(self.genesis, self.contracts, self.key, self.secret, *disks)
 
     @property
     def height(self) -> int:
@@ -75,10 +82,12 @@ class Cluster:
         self,
         contracts: Mapping[str, Library | Mapping[str, Contract]] | None = None,
         genesis: Genesis = GENESIS,
+        secret: CommitteeSecret = SECRET,
     ) -> None:
+        """`contracts` by node, where they are not the usual; `secret` is what each starts with."""
         self.genesis = genesis
         self.nodes = {
-            name: Node(name, (contracts or {}).get(name, CONTRACTS), genesis)
+            name: Node(name, (contracts or {}).get(name, CONTRACTS), genesis, secret)
             for name in [entry.name for entry in genesis.validators]
         }
         self.by_key = {node.key.public_key: node for node in self.nodes.values()}
@@ -144,7 +153,7 @@ class Cluster:
                     for target in self.nodes.values():
                         self._deliver(node, target, Transactions(raws))
                 case io.Verify(raws, origin):
-                    self._queue.append((node, self.examined(raws, origin)))
+                    self._queue.append((node, self.examined(node, raws, origin)))
                 case io.SetTimer(token, delay_ms):
                     node.timers = {token: self.now_ms + delay_ms}
                 case io.CancelTimer(token):
@@ -154,18 +163,20 @@ class Cluster:
                 case io.Alarm(code, detail):
                     node.alarms.append(code)
                     node.alarm_details.append(detail)
+                case io.Dropped(transaction_ids):
+                    node.dropped += transaction_ids
                 case io.Halt(code):
                     node.halted = code
 
     def examined(
-        self, raws: tuple[bytes, ...], origin: bytes | None, request: int = 0
+        self, node: Node, raws: tuple[bytes, ...], origin: bytes | None, request: int = 0
     ) -> io.Examined:
-        node = next(iter(self.nodes.values()))
         items = tuple((raw, examine(self.genesis.chain, node.core.opener, raw)) for raw in raws)
         return io.Examined(items, origin, request)
 
     def submit(self, name: str, *transactions: Transaction) -> None:
-        self.feed(name, self.examined(tuple(t.raw for t in transactions), None, 1))
+        raws = tuple(t.raw for t in transactions)
+        self.feed(name, self.examined(self.nodes[name], raws, None, 1))
 
     def pass_time(self, milliseconds: int) -> None:
         """Move the clock in steps, firing timers and ticking, as a driver would."""

@@ -26,7 +26,7 @@ def test_a_peer_that_sends_forged_transactions_is_cut_off() -> None:
     cluster = Cluster()
     node, peer = cluster.nodes["node0"], key_of("node3").public_key
     forged = filing().raw[:-64] + bytes(64)
-    cluster.feed("node0", cluster.examined((filing().raw, forged), peer))
+    cluster.feed("node0", cluster.examined(cluster.nodes["node0"], (filing().raw, forged), peer))
     assert [fault.code for fault in node.punished] == ["BAD_TRANSACTION"]
     assert len(node.core.engine.mempool) + node.height > 0
 
@@ -36,7 +36,7 @@ def test_a_stranger_or_a_late_transaction_is_not_the_peer_s_fault() -> None:
     peer = key_of("node3").public_key
     late = transaction("gym", Call("kernel", "enrol", {}), valid_until=START_MS - 1)
     strange = transaction("stranger", Call("kernel", "enrol", {}))
-    cluster.feed("node0", cluster.examined((late.raw, strange.raw), peer))
+    cluster.feed("node0", cluster.examined(cluster.nodes["node0"], (late.raw, strange.raw), peer))
     assert cluster.nodes["node0"].punished == []
 
 

@@ -82,7 +82,7 @@ def test_every_node_can_be_loaded(founded: Path) -> None:
         assert settings.interface == json.loads((founded / "interface.json").read_text())
         certificate = settings.tls.certificate.read_bytes()
         assert pem_fingerprint(certificate).hex() == entry.tls_fingerprint
-        secrets.add((settings.secret.epoch_secret, settings.secret.privacy_key))
+        secrets.add((settings.secret.epochs[1], settings.secret.privacy_key))
     assert len(secrets) == 1
 
 

@@ -35,12 +35,13 @@ def prepare(network: Path) -> dict[str, Any]:
     return prepare_node(network, "node5", ADDRESS, HTTP, NOW_MS)
 
 
-def welcome(network: Path, wrap: str) -> Path:
+def welcome(network: Path, *wraps: dict[str, Any]) -> Path:
     """Leave the node what it needs besides genesis; its folder."""
     founder = Genesis.load(network / "genesis.json").validators[0]
     peer = founder.model_dump(include={"public_key", "address", "tls_fingerprint"})
     folder = network / "nodes" / "node5"
-    (folder / "joining.json").write_text(json.dumps({"version": 1, "wrap": wrap, "peers": [peer]}))
+    content = {"version": 1, "wraps": wraps, "peers": [peer]}
+    (folder / "joining.json").write_text(json.dumps(content))
     return folder
 
 
@@ -53,7 +54,7 @@ def refusal(folder: Path) -> str:
 
 def test_it_starts_with_the_committee_s_secret_and_peers(network: Path) -> None:
     plan = prepare(network)
-    settings = load_node(welcome(network, plan["wrap"]))
+    settings = load_node(welcome(network, *plan["wraps"]))
     assert settings.secret == load_node(network / "nodes" / "node1").secret
     assert settings.key.public_key.hex() == plan["public_key"]
     assert (settings.name, settings.listen, settings.http) == (
@@ -73,12 +74,12 @@ def test_it_starts_with_the_committee_s_secret_and_peers(network: Path) -> None:
 
 def test_preparing_again_keeps_the_keys(network: Path) -> None:
     first, second = prepare(network), prepare(network)
-    assert first.pop("wrap") != second.pop("wrap")  # sealed afresh, to the same key
+    assert first.pop("wraps") != second.pop("wraps")  # sealed afresh, to the same key
     assert first == second
 
 
 def test_a_node_that_joined_can_let_the_next_one_in(network: Path) -> None:
-    welcome(network, prepare(network)["wrap"])
+    welcome(network, *prepare(network)["wraps"])
     for index in range(1, 5):
         shutil.rmtree(network / "nodes" / f"node{index}")
     plan = prepare_node(network, "node6", "127.0.0.1:27106", "127.0.0.1:28106", NOW_MS)
@@ -86,7 +87,7 @@ def test_a_node_that_joined_can_let_the_next_one_in(network: Path) -> None:
     shutil.copy(joined.folder / "joining.json", network / "nodes" / "node6" / "joining.json")
     assert refusal(network / "nodes" / "node6") == "BAD_EPOCH_WRAP"  # another node's
     content = json.loads((joined.folder / "joining.json").read_text())
-    text = json.dumps({**content, "wrap": plan["wrap"]})
+    text = json.dumps({**content, "wraps": plan["wraps"]})
     (network / "nodes" / "node6" / "joining.json").write_text(text)
     assert load_node(network / "nodes" / "node6").secret == joined.secret
 
@@ -95,10 +96,10 @@ def test_what_is_missing_is_said(network: Path) -> None:
     plan = prepare(network)
     folder = network / "nodes" / "node5"
     assert refusal(folder) == "NOT_A_VALIDATOR"
-    assert refusal(welcome(network, "00" * 40)) == "BAD_EPOCH_WRAP"
+    assert refusal(welcome(network, {"epoch": 1, "wrap": "00" * 40})) == "BAD_EPOCH_WRAP"
     (folder / "joining.json").write_text("{}")
     assert refusal(folder) == "BAD_CONFIG"
-    welcome(network, plan["wrap"])
+    welcome(network, *plan["wraps"])
     shutil.rmtree(folder)
     shutil.rmtree(network / "ca")
     with pytest.raises(Misconfigured) as error:

@@ -51,6 +51,7 @@ ROOMS: dict[str, set[str]] = {
     "node.bodies": PROTOCOL | CANDIDATES,
     "node.code": PROTOCOL | KERNEL | {"node.outputs"},
     "node.outputs": PROTOCOL | CANDIDATES,
+    "node.keyring": PROTOCOL | KERNEL,
     "node.importer": PROTOCOL | KERNEL | CANDIDATES | {"node.code", "node.execution"},
     "node.intake": PROTOCOL
     | KERNEL
@@ -93,6 +94,7 @@ SHELL = {
     "node.core",
     "node.disk",
     "node.driver",
+    "node.housekeeping",
     "node.pruning",
     "node.repair",
     "node.roster",
@@ -108,6 +110,7 @@ ASYNC = {
     "node.http",
     "node.disk",
     "node.driver",
+    "node.housekeeping",
     "node.pruning",
     "node.snapshots",
     "node.service",
@@ -142,6 +145,7 @@ DOORS: dict[str, set[str]] = {
     "secrets": {
         "client",
         "node.genesis",
+        "node.housekeeping",
         "node.http",
         "node.net",
         "node.protocol.keystore",

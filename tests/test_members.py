@@ -112,7 +112,7 @@ def test_all_join_and_every_node_opens(copy: Path) -> None:
         assert settings.listen == (f"10.0.0.{place}", 27101)
         assert settings.http == ("127.0.0.1", 28101)
         tls.server_context(settings.tls)
-        secrets.add(settings.secret.epoch_secret)
+        secrets.add(settings.secret.epochs[1])
         endpoints = json.loads((copy / name / "network.json").read_text())["endpoints"]
         assert [one["http_url"] for one in endpoints] == [f"https://{one}.example" for one in NAMES]
         for path in (copy / name).rglob("*"):

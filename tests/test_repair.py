@@ -71,7 +71,7 @@ def test_it_signs_nothing_where_it_has_signed_before() -> None:
             node.vote_disk = MemoryKeyValue()
         core = node.open()
         core.engine.start(cluster.now_ms)
-        core.engine.handle(cluster.examined((raw,), None), cluster.now_ms)
+        core.engine.handle(cluster.examined(node, (raw,), None), cluster.now_ms)
         outputs = core.engine.handle(io.PeerMessage(proposal.signer, proposal), cluster.now_ms)
         voted = any(isinstance(one, io.WriteVote) for one in outputs)
         # Without its vote log a node knows nothing of its past: that is why repair insists on it.

@@ -7,7 +7,7 @@ from pathlib import Path
 from node.known_peers import KNOWN_PEERS_FILE, given_peers, save_known_peers
 from node.net.peers import PeerAddress
 from node.roster import Peers, Roster
-from tests.contracts.test_governance import Network
+from tests.contracts.network import Network
 from tests.contracts.world import id_of, key_of
 
 HEIGHT, NO_RECEIPTS = 1, ()

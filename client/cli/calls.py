@@ -232,12 +232,16 @@ async def _send(
     from node.protocol.transaction import Call
 
     async with session.api() as api:
-        one = Call(operation.contract, operation.name, values)
-        transaction = api.build(signer, [one], sealed=sealed)
-        session.out.note(f"transaction {transaction.id.hex()}")
-        outcome = await api.submit(transaction, wait=wait, timeout_seconds=timeout_seconds)
+        outcome = await api.transact(
+            signer,
+            [Call(operation.contract, operation.name, values)],
+            sealed=sealed,
+            wait=wait,
+            timeout_seconds=timeout_seconds,
+            on_signed=lambda transaction: session.out.note(f"transaction {transaction.id.hex()}"),
+        )
         if outcome.final:
-            outcome = await _as_sender(api, outcome, transaction.id, signer)
+            outcome = await _as_sender(api, outcome, bytes.fromhex(outcome.id), signer)
         print_outcome(session, outcome)
         if wait is Wait.COMMIT:
             if not outcome.final:

@@ -43,9 +43,11 @@ async def deliver(
     content = sys.stdin.buffer.read(PRODUCT_BYTES_MAX + 1) if piped else read_given(file)
     signer = session.folder.wallet.open(key)
     async with session.api() as api:
-        transaction = api.build(signer, [await delivery_of(api, signer, identity, content)])
-        session.out.note(f"transaction {transaction.id.hex()}")
-        outcome = await api.submit(transaction)
+        outcome = await api.transact(
+            signer,
+            [await delivery_of(api, signer, identity, content)],
+            on_signed=lambda transaction: session.out.note(f"transaction {transaction.id.hex()}"),
+        )
         print_outcome(session, outcome)
         outcome.require()
 

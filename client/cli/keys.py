@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from client.cli.session import Session, command
 from client.wallet import KeyEntry, Wallet, check_private
 from node.protocol.errors import Misconfigured
+from node.protocol.json_view import to_json
 from node.protocol.keys import PrivateKey
 from node.protocol.keystore import KEYSTORE_BYTES_MAX, write_private_file
 
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
     command(group, "show")(show)
     command(group, "import")(import_key)
     command(group, "export")(export_key)
+    command(group, "epoch")(epoch)
 
 
 def new(session: Session, name: Name) -> None:
@@ -87,6 +90,25 @@ def export_key(
     write_private_file(pem, key.to_pem())
     session.out.note(f"{pem} holds the key unencrypted; move it to a safe place")
     _print(session, wallet.entry(name))
+
+
+async def epoch(
+    session: Session,
+    without: Annotated[
+        str, typer.Option("--without", help="A node that shall not get it: its name or number.")
+    ] = "",
+) -> None:
+    """Make the committee's next key, sealed to each node, for `groat call kernel rotate_epoch`.
+
+    Or for `remove_validator` and `replace_validator`, --without the node that goes.
+    """
+    from client.epochs import prepare_epoch
+
+    gone = session.folder.endpoint(without).public_key if without else ""
+    async with session.api() as api:
+        made = to_json((await prepare_epoch(api, gone)).arguments)
+    words = f"--epoch {made['epoch']} --epoch-key {made['epoch_key']}"
+    session.out.line(made, f"{words} --wraps '{json.dumps(made['wraps'])}'")
 
 
 def _print(session: Session, entry: KeyEntry) -> None:

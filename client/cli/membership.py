@@ -1,4 +1,4 @@
-"""`groat net add-node` and `remove-node`: a local network's nodes come and go while it runs."""
+"""`groat net add-node`, `remove-node`, `rotate-epoch`: changes of the committee while it runs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def register(group: typer.Typer) -> None:
     """Add these commands to `groat net`."""
     command(group, "add-node")(add_node)
     command(group, "remove-node")(remove_node)
+    command(group, "rotate-epoch")(rotate_epoch)
 
 
 async def add_node(
@@ -53,3 +54,19 @@ async def remove_node(
     from client import membership
 
     session.out.record(await membership.remove_node(session.folder, name, reason, session.out.note))
+
+
+async def rotate_epoch(session: Session, reason: ReasonOption = "routine") -> None:
+    """Give a running local network's committee a new key, to which calls are sealed from then on.
+
+    This acts as two administrators and waits until every validator has acknowledged.
+    """
+    from client import epochs, governance
+
+    folder, note = session.folder, session.out.note
+    keys = governance.administrator_keys(folder.genesis, folder.wallet)
+    async with session.api() as api:
+        boss = governance.Administrators(api, *keys)
+        shown = await epochs.rotate_epoch(api, boss, reason, note)
+    fields = ("epoch", "epoch_key", "first_height", "previous", "previous_until_ms")
+    session.out.record({name: shown[name] for name in fields})

@@ -135,7 +135,7 @@ async def buy(
         args: dict[str, Value] = {"request": request, "payment": request, "amt": price}
         calls.append(Call(CONTRACT, "pay", args))
     async with session.api() as network:
-        outcome = (await network.submit(network.build(signer, calls))).require()
+        outcome = (await network.transact(signer, calls)).require()
     details = outcome.details if not pay else outcome.details["calls"][0]
     session.out.record({"request": request.hex(), "paid": pay, **details})
     session.out.note(f"next: groat product open … --request {request.hex()} --key {key} --out DIR")
@@ -235,8 +235,7 @@ def _code(session: Session, files: list[Path]) -> Code:
 async def _send(session: Session, key: str, action: str, args: dict[str, Value]) -> None:
     signer = session.folder.wallet.open(key)
     async with session.api() as network:
-        transaction = network.build(signer, [Call(CONTRACT, action, args)])
-        outcome = (await network.submit(transaction)).require()
+        outcome = (await network.transact(signer, [Call(CONTRACT, action, args)])).require()
     session.out.record({"id": outcome.id, "height": outcome.height, **outcome.details})
 
 

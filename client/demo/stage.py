@@ -112,15 +112,15 @@ class Stage:
     async def send(self, key: str, call: Call) -> Outcome:
         """Sign, seal, send, and stay until it is final; with what only its parties may see."""
         signer = self.key(key)
-        transaction = self.network.build(signer, [call])
-        outcome = await self.network.submit(transaction, timeout_seconds=SUBMIT_SECONDS)
+        outcome = await self.network.transact(signer, [call], timeout_seconds=SUBMIT_SECONDS)
+        identity = bytes.fromhex(outcome.id)
         if not outcome.final:
             outcome.require()
         self._height = max(self._height, outcome.height or 0)
         deadline = time.monotonic() + SEEN_SECONDS
         while time.monotonic() < deadline:
             try:
-                seen = await self.network.outcome(transaction.id, viewer=signer)
+                seen = await self.network.outcome(identity, viewer=signer)
             except NotFound:
                 seen = outcome._replace(status="unknown")
             if seen.final:

@@ -4,17 +4,32 @@ Each is checked when it is proposed and again when its approval executes it, eac
 newest set, in force or not. Only one change of the set is under way at a time: it counts two
 heights after its approval. A node becomes a validator in two steps: admitted as an observer it
 fetches the chain, and by signing a recent state root it shows that it has. A removed validator
-stays as an observer until it is dismissed.
+stays as an observer until it is dismissed, but its removal brings the committee's next epoch, whose
+secret it does not get: it follows the chain until that epoch is in force.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from contracts.kernel.context import Context
 from contracts.kernel.contract import Details, Governed
+from contracts.kernel.epochs import (
+    EPOCH_WRAPS,
+    EPOCHS,
+    NEWEST,
+    EpochNumber,
+    EpochWrap,
+    NextEpoch,
+    Wrap,
+    await_acknowledgements,
+    check_next_epoch,
+    check_wrapped,
+    has_acknowledged,
+    wrap_key,
+)
 from contracts.kernel.identity import ADMINISTRATOR
 from contracts.kernel.membership import (
     NODES,
@@ -37,28 +52,23 @@ from contracts.kernel.types import (
 )
 
 GOVERNANCE_ERRORS = ("NOT_READY", "QUORUM_LOW", "TOO_MANY_NODES", "BAD_TICKET")
-WRAP_BYTES_MAX = 512
 # What a node signs, as a ticket of this contract, to show that it has the state.
 READY = "ready"
 
 NodeName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,31}$")]
 Address = Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}:[0-9]{1,5}$")]
-Wrap = Annotated[
-    bytes,
-    Field(min_length=1, max_length=WRAP_BYTES_MAX),
-    WithJsonSchema({"type": "string", "format": "bytes"}),
-]
 Height = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 Members = tuple[bytes, ...]
 
 
 class AdmitObserver(Proposing):
-    """A node that may connect; `wrap` is the committee's secret sealed to it by a member."""
+    """A node that may connect; `wrap` is the newest epoch's secret sealed to it by a member."""
 
     node_key: PublicKey
     name: NodeName
     address: Address
     tls_fingerprint: Hash32
+    epoch: EpochNumber
     wrap: Wrap
 
 
@@ -77,14 +87,17 @@ class AddValidator(Proposing):
     ready_signature: Signature
 
 
-class RemoveValidator(Proposing):
-    """A validator."""
+class RemoveValidator(NextEpoch):
+    """A validator, and the committee's next epoch, whose secret it does not get."""
 
     node_key: PublicKey
 
 
-class ReplaceValidator(AddValidator):
-    """The same with the validator that the observer stands in for."""
+class ReplaceValidator(AddValidator, NextEpoch):
+    """An observer that is ready, and the validator that it stands in for.
+
+    With the committee's next epoch, whose secret the one replaced does not get.
+    """
 
     replaced: PublicKey
 
@@ -93,7 +106,10 @@ class ReplaceValidator(AddValidator):
 
 
 def check_admission(ctx: Context, args: AdmitObserver) -> None:
-    """No two nodes share a key, a name, an address or a certificate."""
+    """No two nodes share a key, a name, an address or a certificate; the epoch is the newest."""
+    newest = ctx.state.need(EPOCHS, NEWEST).number
+    if args.epoch != newest:
+        ctx.reject("BAD_STATE", why="not the newest epoch; seal its secret anew", newest=newest)
     nodes = [node for _, node in ctx.state.scan(NODES, b"", None, NODES_MAX)]
     for node in nodes:
         for field, taken, wanted in (
@@ -110,8 +126,9 @@ def check_admission(ctx: Context, args: AdmitObserver) -> None:
 
 def admit_observer(ctx: Context, args: AdmitObserver) -> Details:
     """A node may connect and follow the chain; it does not vote."""
-    node = Node(args.node_key, args.name, args.address, args.tls_fingerprint, args.wrap, ctx.height)
+    node = Node(args.node_key, args.name, args.address, args.tls_fingerprint, ctx.height)
     ctx.state.insert(NODES, args.node_key, node)
+    ctx.state.put(EPOCH_WRAPS, wrap_key(args.epoch, args.node_key), EpochWrap(args.wrap, 0))
     return {}
 
 
@@ -144,24 +161,26 @@ def add_validator(ctx: Context, args: AddValidator) -> Details:
 
 
 def check_removal(ctx: Context, args: RemoveValidator) -> None:
-    """A validator that the others can do without."""
-    _without(ctx, args)
+    """A validator that the others can do without, and an epoch for these."""
+    check_next_epoch(ctx, args, without=args.node_key)
+    check_wrapped(ctx, args, _without(ctx, args))
 
 
 def remove_validator(ctx: Context, args: RemoveValidator) -> Details:
-    """A validator stops voting; it stays connected as an observer."""
-    return _change(ctx, _without(ctx, args))
+    """A validator stops voting, and can read no call sealed to the next epoch."""
+    return _rotated(ctx, args, _change(ctx, _without(ctx, args)))
 
 
 def check_replacement(ctx: Context, args: ReplaceValidator) -> None:
-    """An observer that is ready, and a validator."""
-    _replaced(ctx, args)
+    """An observer that is ready, a validator, and an epoch for the others."""
+    check_next_epoch(ctx, args, without=args.replaced)
+    check_wrapped(ctx, args, _replaced(ctx, args))
     _check_ready(ctx, args)
 
 
 def replace_validator(ctx: Context, args: ReplaceValidator) -> Details:
-    """An observer takes the place of a validator, which becomes an observer."""
-    return _change(ctx, _replaced(ctx, args))
+    """An observer takes the place of a validator, which cannot read the next epoch's calls."""
+    return _rotated(ctx, args, _change(ctx, _replaced(ctx, args)))
 
 
 def _added(ctx: Context, args: AddValidator) -> Members:
@@ -215,7 +234,13 @@ def _checked_size(ctx: Context, before: int, members: Members) -> Members:
 
 
 def _check_ready(ctx: Context, args: AddValidator) -> None:
-    """A root that the node signed less than 100 blocks ago; an approval may bring a newer one."""
+    """The node holds the newest secret, and signed a root less than 100 blocks ago.
+
+    An approval may bring a newer signature.
+    """
+    epoch = ctx.state.need(EPOCHS, NEWEST).number
+    if not has_acknowledged(ctx.state, epoch, args.node_key):
+        ctx.reject("NOT_READY", why=f"it has not acknowledged epoch {epoch}")
     height, root = args.ready_height, args.ready_root
     if not ctx.height - STATE_ROOTS_KEPT < height < ctx.height:
         ctx.reject("NOT_READY", why=f"not one of the last {STATE_ROOTS_KEPT} heights; sign anew")
@@ -233,6 +258,12 @@ def _change(ctx: Context, members: Members) -> Details:
         ctx.reject("BAD_STATE", why="another change is under way", first_height=newest.first_height)
     changed = change_validators(ctx.state, members, ctx.height)
     return {"first_height": changed.first_height, "validators": len(members)}
+
+
+def _rotated(ctx: Context, args: NextEpoch, details: Details) -> Details:
+    """Whoever goes knows the epoch in force, so it is not accepted beside the next one."""
+    await_acknowledgements(ctx, args, grace_ms=0)
+    return {**details, "epoch": args.epoch}
 
 
 _TWO = ((ADMINISTRATOR,), (ADMINISTRATOR,))

@@ -17,6 +17,8 @@ HOLDER = "holder"
 ADMINISTRATOR = "administrator"
 OPERATOR = "operator"
 BANK = "bank"
+# Who may call what only nodes may; nobody can be given it.
+NODE = "node"
 # The offices that supervise or decide: only two persons together give or take them.
 OFFICES = (ADMINISTRATOR, "regulator", BANK, OPERATOR)
 OFFICERS_MAX = 100
@@ -188,6 +190,8 @@ def enrolled_holder(state: State, key: bytes, enrolled_by: bytes, enrolled_ms: i
 
 def put_identity(state: State, before: Identity | None, after: Identity) -> None:
     """Write an identity, and its name in the offices that it takes or leaves."""
+    if NODE in after.roles:
+        raise Rejected("BAD_ARG", field="roles", why="nodes have this role by being listed")
     state.put(IDENTITIES, after.public_key, after)
     held = () if before is None else before.roles
     for office in OFFICES:

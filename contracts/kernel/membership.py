@@ -37,16 +37,12 @@ class Validators(Record, frozen=True):
 
 
 class Node(Record, frozen=True):
-    """A node that may connect. `wrap` is the committee's secret sealed to its key.
-
-    The founders' wraps are in the genesis file and empty here.
-    """
+    """A node that may connect."""
 
     public_key: bytes
     name: str
     address: str
     tls_fingerprint: bytes
-    wrap: bytes
     admitted_height: int
 
 
@@ -85,6 +81,11 @@ def next_validators(reader: Reader, height: int) -> tuple[tuple[bytes, ...], int
     """Members and `confirmations_more_than` for the block of `height`."""
     found = validators_at(reader, height)
     return found.members, found.confirmations_more_than
+
+
+def is_node(reader: Reader, public_key: bytes) -> bool:
+    """Whether this is the ledger key of a node that may connect."""
+    return reader.get(NODES.name, public_key) is not None
 
 
 def nodes_of(reader: Reader) -> tuple[Node, ...]:

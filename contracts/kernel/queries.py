@@ -9,6 +9,15 @@ from pydantic import Field, WithJsonSchema
 from contracts.kernel.access import may_read
 from contracts.kernel.context import View
 from contracts.kernel.contract import Audit, Details, Query
+from contracts.kernel.epochs import (
+    CURRENT,
+    EPOCH_WRAPS,
+    EPOCHS,
+    NEWEST,
+    EpochNumber,
+    missing_acknowledgements,
+    number_key,
+)
 from contracts.kernel.identity import IDENTITIES, OFFICES, identity_of, officers
 from contracts.kernel.ledger import (
     ACCOUNTS,
@@ -19,7 +28,7 @@ from contracts.kernel.ledger import (
     account_key,
     account_violations,
 )
-from contracts.kernel.membership import NODES, deciding, newest_validators
+from contracts.kernel.membership import NODES, NODES_MAX, deciding, newest_validators
 from contracts.kernel.proposals import PROPOSALS, Proposal
 from contracts.kernel.state import State
 from contracts.kernel.types import (
@@ -87,6 +96,12 @@ class ProposalsQuery(Args):
 
     cursor: Id16 | None = None
     limit: Limit = PAGE_DEFAULT
+
+
+class EpochQuery(Args):
+    """An epoch by its number, by default the newest one."""
+
+    epoch: EpochNumber | None = None
 
 
 class NoArgs(Args):
@@ -188,6 +203,31 @@ def code(view: View, _: NoArgs) -> Details:
     }
 
 
+def epoch(view: View, args: EpochQuery) -> Details:
+    """An epoch of the committee's key: who got its secret, and who has acknowledged it when.
+
+    `current` is the number of the one in force, `missing` the validators that it waits for.
+    """
+    state = view.state
+    number = state.need(EPOCHS, NEWEST).number if args.epoch is None else args.epoch
+    found = state.need(EPOCHS, number_key(number))
+    waits = found.first_height == 0 and number == state.need(EPOCHS, NEWEST).number
+    holders = state.scan(EPOCH_WRAPS, number_key(number), None, NODES_MAX)
+    return {
+        "epoch": number,
+        "epoch_key": found.public_key,
+        "first_height": found.first_height,
+        "previous": found.previous,
+        "previous_until_ms": found.previous_until_ms,
+        "current": state.need(EPOCHS, CURRENT).number,
+        "holders": [
+            {"node_key": key[len(number_key(number)) :], "acknowledged": wrap.acknowledged_height}
+            for key, wrap in holders
+        ],
+        "missing": list(missing_acknowledgements(state, number)) if waits else [],
+    }
+
+
 def proposal(view: View, args: ProposalQuery) -> Details:
     """What was proposed, by whom and why, and who decided it."""
     return _proposal_view(view, args.proposal, view.need(PROPOSALS, args.proposal))
@@ -279,6 +319,7 @@ QUERIES = {
     "validators": Query(NoArgs, validators),
     "nodes": Query(NodesQuery, nodes),
     "code": Query(NoArgs, code),
+    "epoch": Query(EpochQuery, epoch),
     "proposal": Query(ProposalQuery, proposal, (PROPOSALS, "proposal")),
     "proposals": Query(ProposalsQuery, proposals),
 }

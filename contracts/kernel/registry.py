@@ -17,16 +17,27 @@ from contracts.kernel.contract import Action, Audit, Contract, Governed, Query
 from contracts.kernel.enrolment import ACTIONS as ENROLMENT
 from contracts.kernel.enrolment import ENROLMENT_EVENTS
 from contracts.kernel.enrolment import GOVERNED as OF_IDENTITIES
+from contracts.kernel.epochs import ACTIONS as EPOCH_ACTIONS
+from contracts.kernel.epochs import (
+    EPOCH_EVENTS,
+    EPOCH_WRAPS,
+    EPOCHS,
+    accepted_epochs,
+    epoch_of,
+    newest_epoch,
+    wrap_of,
+)
+from contracts.kernel.epochs import GOVERNED as ROTATION
 from contracts.kernel.governance import GOVERNANCE_ERRORS, GOVERNED, READY
 from contracts.kernel.identity import (
     IDENTITIES,
     LATER_KEYS,
     OFFICE,
-    may_send,
     owner_of,
     roles_of,
     viewer_of,
 )
+from contracts.kernel.identity import may_send as acts_for_identity
 from contracts.kernel.interface import interface
 from contracts.kernel.ledger import (
     ACCOUNTS,
@@ -45,6 +56,7 @@ from contracts.kernel.membership import (
     begin_block,
     counted_in,
     era_of,
+    is_node,
     next_validators,
     nodes_of,
     validators_at,
@@ -62,7 +74,7 @@ from contracts.kernel.runtime import (
     genesis_writes,
     query,
 )
-from contracts.kernel.state import Table
+from contracts.kernel.state import Reader, Table
 from contracts.kernel.types import Args, Rejected
 from contracts.kernel.upgrades import CODE, Version, code_at, code_coming
 from contracts.kernel.upgrades import GOVERNED as UPGRADES
@@ -84,6 +96,7 @@ __all__ = [
     "Validators",
     "Version",
     "Viewer",
+    "accepted_epochs",
     "account_key",
     "audit",
     "begin_block",
@@ -91,14 +104,17 @@ __all__ = [
     "code_coming",
     "counted_in",
     "decode_record",
+    "epoch_of",
     "era_of",
     "execute",
     "genesis_writes",
     "interface",
     "is_guessable",
+    "is_node",
     "is_private",
     "may_read",
     "may_send",
+    "newest_epoch",
     "next_validators",
     "nodes_of",
     "owner_of",
@@ -108,18 +124,21 @@ __all__ = [
     "validate",
     "validators_at",
     "viewer_of",
+    "wrap_of",
 ]
 
 KERNEL = Contract(
     name="kernel",
-    actions={**ACTIONS, **ENROLMENT, **DECISIONS},
-    governed={**GOVERNED, **OF_IDENTITIES, **UPGRADES},
+    actions={**ACTIONS, **ENROLMENT, **DECISIONS, **EPOCH_ACTIONS},
+    governed={**GOVERNED, **OF_IDENTITIES, **ROTATION, **UPGRADES},
     queries=QUERIES,
     tables=(
         ACCOUNTS,
         ASSETS,
         CODE,
         DEADLINES,
+        EPOCHS,
+        EPOCH_WRAPS,
         IDENTITIES,
         LATER_KEYS,
         NODES,
@@ -130,7 +149,7 @@ KERNEL = Contract(
         VALIDATORS,
     ),
     errors=GOVERNANCE_ERRORS,
-    events=(*ENROLMENT_EVENTS, *PROPOSAL_EVENTS),
+    events=(*ENROLMENT_EVENTS, *PROPOSAL_EVENTS, *EPOCH_EVENTS),
     violations=ledger_violations,
     audit=kernel_audit,
 )
@@ -152,6 +171,11 @@ def validate(
 def is_guessable(contracts: Mapping[str, Contract], table: str) -> bool:
     """Whether the keys of a private table can be guessed, so that absence is not told to all."""
     return _table(contracts, table).guessable
+
+
+def may_send(reader: Reader, key: bytes) -> bool:
+    """Whether transactions signed by this key are executed at all: an identity's, or a node's."""
+    return acts_for_identity(reader, key) or is_node(reader, key)
 
 
 def is_private(contracts: Mapping[str, Contract], table: str) -> bool:

@@ -14,9 +14,10 @@ import msgspec
 from contracts.kernel.access import Viewer
 from contracts.kernel.context import BlockInfo, Context, Event, Tickets, View
 from contracts.kernel.contract import Audit, Contract, Details
-from contracts.kernel.identity import IDENTITIES, new_identity, put_identity, sender_of
+from contracts.kernel.epochs import found_epoch
+from contracts.kernel.identity import IDENTITIES, NODE, new_identity, put_identity, sender_of
 from contracts.kernel.ledger import ASSETS, Asset
-from contracts.kernel.membership import Node, found_validators
+from contracts.kernel.membership import NODES, Node, found_validators
 from contracts.kernel.proposals import propose
 from contracts.kernel.state import Overlay, Reader, State
 from contracts.kernel.types import InvariantViolation, Rejected
@@ -53,8 +54,9 @@ class Result(msgspec.Struct, frozen=True):
 class GenesisParameters(msgspec.Struct, frozen=True):
     """What genesis tells the contracts. Keys are bytes; `contracts` has each one's parameters.
 
-    `nodes` are the validators as (key, name, address, fingerprint of the certificate), `code` the
-    source hash of each contract.
+    `nodes` are the validators as (key, name, address, fingerprint of the certificate), `epoch` is
+    the number and public key of the committee's first epoch, `code` the source hash of each
+    contract.
     """
 
     validators: tuple[bytes, ...]
@@ -62,6 +64,7 @@ class GenesisParameters(msgspec.Struct, frozen=True):
     identities: tuple[tuple[str, bytes, tuple[str, ...]], ...]
     assets: tuple[tuple[str, int], ...]
     contracts: dict[str, dict[str, Any]]
+    epoch: tuple[int, bytes]
     nodes: tuple[tuple[bytes, str, str, bytes], ...] = ()
     code: dict[str, bytes] = {}
 
@@ -81,7 +84,7 @@ def execute(
     """
     state = State(overlay)
     try:
-        context = _admit(contracts, state, block, sender, transaction_id, tickets)
+        context = _admit(contracts, state, block, sender, transaction_id, calls, tickets)
     except Rejected as rejected:
         return Result(rejected.code, rejected.details, (), (sender.hex(),))
     try:
@@ -139,9 +142,10 @@ def genesis_writes(
     """The state before block 1; raises `Rejected` naming the parameter that is wrong."""
     overlay = Overlay(_Nothing())
     state = State(overlay)
-    nodes = tuple([Node(*node, wrap=b"", admitted_height=0) for node in parameters.nodes])
+    nodes = tuple([Node(*node, admitted_height=0) for node in parameters.nodes])
     found_code(state, parameters.code)
     found_validators(state, parameters.validators, parameters.confirmations_more_than, nodes)
+    found_epoch(state, *parameters.epoch, tuple([node.public_key for node in nodes]))
     for code, scale in parameters.assets:
         state.put(ASSETS, code.encode(), Asset(code, scale))
     for name, public_key, roles in parameters.identities:
@@ -176,11 +180,24 @@ def _admit(
     block: BlockInfo,
     sender: bytes,
     transaction_id: bytes,
+    calls: Sequence[PreparedCall],
     tickets: Tickets,
 ) -> Context:
-    """The context of a transaction; its sender is the identity that acts with the key `sender`."""
+    """The context of a transaction; its sender is the identity that acts with the key `sender`.
+
+    Or the node with this key, if the calls are such as only nodes make.
+    """
+    if all(_is_for_nodes(contracts[call.contract], call.action) for call in calls):
+        if state.get(NODES, sender) is None:
+            raise Rejected("UNAUTHORIZED", roles=[NODE])
+        return Context(state, block, sender, transaction_id, (NODE,), tickets, contracts)
     one = sender_of(state, sender)
     return Context(state, block, one.public_key, transaction_id, one.roles, tickets, contracts)
+
+
+def _is_for_nodes(contract: Contract, action: str) -> bool:
+    found = contract.actions.get(action)
+    return found is not None and found.roles == (NODE,)
 
 
 def _run_calls(

@@ -30,6 +30,7 @@ BATCH_TRANSACTIONS_MAX = 500
 BATCH_BYTES_MAX = 4 << 20
 ID_BYTES = 32
 OVERLOADED = 429
+EPOCH_ENDED = ("WRONG_EPOCH", "the epoch that it is sealed to has ended; seal the calls again")
 
 _batch_codec: Codec[tuple[bytes, ...]] = Codec(
     Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=BATCH_TRANSACTIONS_MAX)],
@@ -67,6 +68,8 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
         view = ask.service.query.transaction(identity, viewer, ask.params["prove"])
     if view is not None:
         return reply(view)
+    if ask.service.was_dropped(identity):
+        return problem(*EPOCH_ENDED, path, id=identity.hex())
     location = {"Location": f"/v1/transactions/{identity.hex()}"}
     pending = {"id": identity.hex(), "status": "pending", "code": result.code}
     return reply(pending, 202, location)
@@ -128,7 +131,10 @@ def _item(ask: Ask, result: SubmitResult) -> dict[str, Any]:
         outcome = ask.service.query.outcome(identity)
         if outcome is not None:
             height, status, code = outcome
-            item |= {"status": status, "height": str(height), "receipt": {"code": code}}
+            return {**item, "status": status, "height": str(height), "receipt": {"code": code}}
+    if ask.service.was_dropped(identity):
+        code, message = EPOCH_ENDED
+        return {**item, "code": code, "message": message}
     return item
 
 
@@ -145,6 +151,8 @@ async def _get_transaction(ask: Ask) -> web.Response:
 def _unfinished(ask: Ask, identity: bytes) -> dict[str, Any]:
     """What can be said of a transaction that is not final."""
     view = {"id": identity.hex(), "status": "unknown"}
+    if ask.service.was_dropped(identity):
+        return {**view, "status": "dropped", "code": EPOCH_ENDED[0]}
     until = ask.service.pending_until(identity)
     if until is None:
         until = ask.shared.valid_until(identity) or ask.params["valid_until"]
@@ -198,7 +206,7 @@ ROUTES = (
         "/v1/transactions/{id}",
         _get_transaction,
         "getTransaction",
-        "A transaction's state: pending, committed, failed, expired or unknown",
+        "A transaction's state: pending, committed, failed, expired, dropped or unknown",
         (
             seconds("wait", "how long to wait until it is final, in seconds", 0.0),
             _prove,

@@ -71,8 +71,11 @@ class NodeService(Protocol):
     def pending_until(self, transaction_id: bytes) -> int | None:
         """`valid_until` (ms) of a transaction that waits here, else None."""
 
+    def was_dropped(self, transaction_id: bytes) -> bool:
+        """Whether a transaction that waited here waits no more, because its epoch has ended."""
+
     async def wait_committed(self, transaction_id: bytes, timeout_s: float) -> bool:
-        """Whether the transaction is final, waiting up to `timeout_s` for it."""
+        """Whether the transaction is final, waiting up to `timeout_s` for it or its end."""
 
     async def simulate(self, raw: bytes) -> Receipt:
         """What would become of the transaction now. Raises `Refused` as submission would."""

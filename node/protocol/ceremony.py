@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from node.protocol.committee import WrapEntry
 from node.protocol.encoding import encode, sha256
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import GENESIS_BYTES_MAX, Genesis, interface_hash
@@ -37,7 +38,7 @@ PAPER_VERSION = 1
 MEMBER_BYTES_MAX = 8_192
 ADMISSION_BYTES_MAX = 2 * GENESIS_BYTES_MAX
 CERTIFICATE_CHARS_MAX = 16_384
-JOINING_BYTES_MAX = 1 << 16
+JOINING_BYTES_MAX = 1 << 22
 JOINING_FILE = "joining.json"
 MEMBER_SUFFIX = ".member.json"
 ADMISSION_SUFFIX = ".admission.json"
@@ -72,12 +73,12 @@ class PeerEntry(Settings):
 class Joining(Settings):
     """The content of `joining.json`: what a node needs that is not in the genesis file.
 
-    `wrap` is the committee's secret sealed to its ledger key, as its admission on chain holds it;
-    `peers` are the nodes at that time.
+    `wraps` are the secrets of all epochs so far, sealed to its ledger key; `peers` are the nodes at
+    that time.
     """
 
     version: Version = PAPER_VERSION
-    wrap: HexBytes
+    wraps: Annotated[tuple[WrapEntry, ...], Field(min_length=1)]
     peers: Annotated[tuple[PeerEntry, ...], Field(min_length=1)]
 
     @classmethod

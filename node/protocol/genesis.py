@@ -11,15 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from node.protocol.block import BLOCK_BYTES_MAX, BLOCK_TRANSACTIONS_MAX
 from node.protocol.domain import Chain
 from node.protocol.encoding import check_value, encode, sha256
 from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import time_from_json
-from node.protocol.keys import PrivateKey, check_public_key
-from node.protocol.sealing import ALGORITHM, EpochKey, open_bytes, seal_bytes
+from node.protocol.keys import check_public_key
+from node.protocol.sealing import ALGORITHM, EpochKey
 from node.protocol.settings import (
     Hex32,
     HexBytes,
@@ -210,61 +210,6 @@ class Genesis(Settings):
 def interface_hash(interface: dict[str, Any]) -> bytes:
     """The hash of `interface.json`'s content, however it is laid out, 32 bytes."""
     return sha256(b"groat/interface/1" + encode(interface))
-
-
-class CommitteeSecret(Settings):
-    """What every validator holds: the epoch's private key, and the key of the private salts."""
-
-    epoch_secret: bytes
-    privacy_key: Annotated[bytes, Field(min_length=PRIVACY_KEY_BYTES, max_length=PRIVACY_KEY_BYTES)]
-
-    @property
-    def epoch_key(self) -> PrivateKey:
-        """Opens sealed calls."""
-        return PrivateKey(self.epoch_secret)
-
-    def __repr__(self) -> str:
-        return "CommitteeSecret(…)"
-
-
-def seal_committee_secret(
-    chain_id: str, epoch: int, secret: CommitteeSecret, validator: bytes, ephemeral: PrivateKey
-) -> bytes:
-    """The secret sealed to one validator's ledger key, for `epoch.wraps`."""
-    plaintext = secret.epoch_secret + secret.privacy_key
-    return seal_bytes(validator, ephemeral, plaintext, _wrap_aad(chain_id, epoch))
-
-
-def open_committee_secret(
-    genesis: Genesis, key: PrivateKey, wrap: bytes | None = None
-) -> CommitteeSecret:
-    """The committee's secret, opened with a node's ledger key.
-
-    `wrap` is that of a node which joined later; a founder's is in the genesis file. Raises
-    `Misconfigured` `NOT_A_VALIDATOR`, or `BAD_EPOCH_WRAP` when the wrap is damaged.
-    """
-    if wrap is None and (listed := genesis.epoch.wraps.get(key.public_key.hex())) is not None:
-        wrap = bytes.fromhex(listed)
-    if wrap is None:
-        raise Misconfigured(
-            "NOT_A_VALIDATOR", "the genesis file does not list this node's key; use its own folder"
-        )
-    try:
-        plaintext = open_bytes(key, wrap, _wrap_aad(genesis.chain_id, genesis.epoch.number))
-        secret = CommitteeSecret(epoch_secret=plaintext[:32], privacy_key=plaintext[32:])
-        matches = secret.epoch_key.public_key == genesis.epoch_key.public_key
-    except (Refused, ValidationError):
-        matches = False
-    if not matches:
-        raise Misconfigured(
-            "BAD_EPOCH_WRAP", "this node's epoch wrap does not open; get the genuine file"
-        )
-    return secret
-
-
-def _wrap_aad(chain_id: str, epoch: int) -> bytes:
-    # The genesis hash cannot be bound: the genesis file contains the wrap.
-    return encode(["groat/epoch wrap/1", chain_id, epoch])
 
 
 def _distinct(key: str, names: list[str]) -> None:

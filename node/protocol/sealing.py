@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -49,6 +48,14 @@ class EpochKey(Record, frozen=True):
     public_key: bytes
 
 
+class EpochKeys(Protocol):
+    """Private keys by epoch number, such as a dictionary."""
+
+    def get(self, number: int, /) -> PrivateKey | None:
+        """The epoch's key, or None where it is not known here."""
+        ...
+
+
 class _Content(Record, frozen=True):
     contract: Name
     action: Name
@@ -77,17 +84,21 @@ class EphemeralKey:
 
 
 class Opener:
-    """Opens sealed calls with the committee's epoch private keys, by epoch number."""
+    """Opens sealed calls with those of the committee's epoch private keys that are at hand."""
 
-    def __init__(self, chain: Chain, epochs: Mapping[int, PrivateKey]) -> None:
+    def __init__(self, chain: Chain, epochs: EpochKeys) -> None:
+        """`epochs` is asked anew for each call: more of them may come."""
         self._chain = chain
-        self._epochs = dict(epochs)
+        self._epochs = epochs
         self._exchanges = _Exchanges()
 
     def open(
         self, sealed: SealedCall, sender: bytes, nonce: bytes, valid_until: int, index: int
     ) -> Call:
-        """The clear call; raises `Refused` `WRONG_EPOCH`, or `BAD_ENVELOPE` for all the rest."""
+        """The clear call; raises `Refused` `WRONG_EPOCH` where the key of its epoch is not here.
+
+        `BAD_ENVELOPE` for all the rest.
+        """
         key = self._epochs.get(sealed.epoch)
         if key is None:
             raise Refused("WRONG_EPOCH", f"epoch {sealed.epoch} is not open; seal the call again")

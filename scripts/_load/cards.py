@@ -57,7 +57,7 @@ async def admit_merchant(
         (house.merchant, "file_merchant", filing),
         (house.regulator, "approve", approval),
     ):
-        transaction = network.build(key, [Call(CONTRACT, action, args)], sealed=sealed)
+        transaction = await network.build(key, [Call(CONTRACT, action, args)], sealed=sealed)
         outcome = await network.submit(transaction, timeout_seconds=OPENING_SECONDS_MAX)
         outcome.require()
 

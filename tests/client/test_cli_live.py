@@ -92,7 +92,8 @@ def test_the_merchant_sends_what_the_holder_consented_to(live: LiveNode, groat: 
 
 def test_two_persons_change_the_network(live: LiveNode, groat: Groat) -> None:
     node = ("--node_key", "02" + "ab" * 32, "--name", "watcher", "--address", "watcher:7000")
-    words = (*node, "--tls_fingerprint", "cd" * 32, "--wrap", "00", "--reason", "a watcher")
+    sealed = ("--tls_fingerprint", "cd" * 32, "--epoch", "1", "--wrap", "00")
+    words = (*node, *sealed, "--reason", "a watcher")
     proposed = groat("call", "kernel", "admit_observer", *words, "--key", "admin", "-o", "json")
     assert proposed.code == 0, proposed
     (note,) = [line for line in proposed.err.splitlines() if line.startswith("proposal ")]

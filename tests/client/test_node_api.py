@@ -42,9 +42,9 @@ def shop(world: World) -> World:
     return world
 
 
-def _consume(api: NodeApi, seq: int = 1, amount: int = 1_000, **options: Any) -> Transaction:
+async def _consume(api: NodeApi, seq: int = 1, amount: int = 1_000, **options: Any) -> Transaction:
     call = Call("prepaid", "consume", {"card": CARD, "amt": amount, "seq": seq})
-    return api.build(HOLDER, [call], **options)
+    return await api.build(HOLDER, [call], **options)
 
 
 async def _settle_soon(node: Node) -> None:
@@ -55,9 +55,8 @@ async def _settle_soon(node: Node) -> None:
 # ---- building
 
 
-def test_calls_are_sealed_to_the_committee(world: World) -> None:
-    api = connect(world, [DEAD])
-    transaction = _consume(api)
+async def test_calls_are_sealed_to_the_committee(world: World, api: NodeApi) -> None:
+    transaction = await _consume(api)
     sealed = transaction.body.calls[0]
     assert isinstance(sealed, SealedCall)
     body = transaction.body
@@ -68,18 +67,17 @@ def test_calls_are_sealed_to_the_committee(world: World) -> None:
     assert CARD not in transaction.raw
 
 
-def test_a_nonce_given_again_makes_the_same_clear_transaction(world: World) -> None:
+async def test_a_nonce_given_again_makes_the_same_clear_transaction(world: World) -> None:
     api = connect(world, [DEAD])
-    first, again = (_consume(api, sealed=False, nonce=b"n" * 16) for _ in range(2))
+    first, again = [await _consume(api, sealed=False, nonce=b"n" * 16) for _ in range(2)]
     assert first.raw == again.raw
     assert api.decode(first.raw).id == first.id
 
 
-def test_the_exchange_key_is_changed_every_hour(world: World) -> None:
-    api = connect(world, [DEAD])
-    calls = [_consume(api).body.calls[0] for _ in range(2)]
+async def test_the_exchange_key_is_changed_every_hour(world: World, api: NodeApi) -> None:
+    calls = [(await _consume(api)).body.calls[0] for _ in range(2)]
     world.now_ms += 60 * 60 * 1_000
-    calls.append(_consume(api).body.calls[0])
+    calls.append((await _consume(api)).body.calls[0])
     used = [call.ephemeral for call in calls if isinstance(call, SealedCall)]
     assert used[0] == used[1] != used[2]
 
@@ -91,7 +89,7 @@ async def test_a_transaction_is_final_after_its_block(
     shop: World, node: Node, api: NodeApi
 ) -> None:
     settling = asyncio.create_task(_settle_soon(node))
-    outcome = await api.submit(_consume(api), timeout_seconds=TIMEOUT)
+    outcome = await api.submit(await _consume(api), timeout_seconds=TIMEOUT)
     await settling
     assert (outcome.status, outcome.code, outcome.height) == ("committed", "OK", 4)
     assert outcome.require() is outcome
@@ -101,7 +99,7 @@ async def test_a_rejection_by_the_contract_is_a_final_outcome(
     shop: World, node: Node, api: NodeApi
 ) -> None:
     settling = asyncio.create_task(_settle_soon(node))
-    transaction = _consume(api, amount=10_001)
+    transaction = await _consume(api, amount=10_001)
     outcome = await api.submit(transaction, timeout_seconds=TIMEOUT)
     await settling
     assert (outcome.status, outcome.code) == ("failed", "INSUFFICIENT")
@@ -113,14 +111,14 @@ async def test_a_rejection_by_the_contract_is_a_final_outcome(
 
 
 async def test_a_time_out_is_pending_and_never_a_failure(shop: World, api: NodeApi) -> None:
-    outcome = await api.submit(_consume(api), timeout_seconds=0.3)
+    outcome = await api.submit(await _consume(api), timeout_seconds=0.3)
     assert outcome.status == "pending"
     with pytest.raises(Pending):
         outcome.require()
 
 
 async def test_sending_again_is_harmless(shop: World, node: Node, api: NodeApi) -> None:
-    transaction = _consume(api)
+    transaction = await _consume(api)
     for _ in range(3):
         await api.submit(transaction, wait="check")
     assert len(node.service.pool) == 1
@@ -131,7 +129,7 @@ async def test_sending_again_is_harmless(shop: World, node: Node, api: NodeApi) 
 
 
 async def test_what_a_node_refuses_is_rejected(shop: World, api: NodeApi) -> None:
-    transaction = _consume(api)
+    transaction = await _consume(api)
     forged = transaction.raw[:-1] + bytes([transaction.raw[-1] ^ 1])
     with pytest.raises(Rejected) as error:
         await api.submit(api.decode(forged), timeout_seconds=TIMEOUT)
@@ -141,7 +139,7 @@ async def test_what_a_node_refuses_is_rejected(shop: World, api: NodeApi) -> Non
 async def test_a_submission_survives_dead_and_silent_nodes(shop: World, node: Node) -> None:
     async with serve_silence() as silent, connect(shop, [DEAD, silent, node.url]) as api:
         settling = asyncio.create_task(_settle_soon(node))
-        outcome = await api.submit(_consume(api), timeout_seconds=TIMEOUT)
+        outcome = await api.submit(await _consume(api), timeout_seconds=TIMEOUT)
         await settling
     assert outcome.status == "committed"
 
@@ -154,7 +152,7 @@ async def test_a_node_that_keeps_a_transaction_to_itself_is_not_relied_on(
 
     async with serve_handler(hoard) as hoarder, connect(shop, [hoarder, node.url]) as api:
         settling = asyncio.create_task(_settle_soon(node))
-        outcome = await api.submit(_consume(api), timeout_seconds=TIMEOUT)
+        outcome = await api.submit(await _consume(api), timeout_seconds=TIMEOUT)
         await settling
     assert outcome.status == "committed"
 
@@ -163,7 +161,7 @@ async def test_without_any_node_it_fails_at_once(shop: World) -> None:
     async with connect(shop, [DEAD, DEAD + "9"]) as api:
         async with asyncio.timeout(TIMEOUT):
             with pytest.raises(Unreachable):
-                await api.submit(_consume(api), timeout_seconds=60)
+                await api.submit(await _consume(api), timeout_seconds=60)
 
 
 async def test_an_overloaded_node_is_asked_again_while_there_is_time(
@@ -171,7 +169,7 @@ async def test_an_overloaded_node_is_asked_again_while_there_is_time(
 ) -> None:
     node.service.capacity = 0
     with pytest.raises(Overloaded) as error:
-        await api.submit(_consume(api), wait="check", timeout_seconds=0.5)
+        await api.submit(await _consume(api), wait="check", timeout_seconds=0.5)
     assert error.value.code == "MEMPOOL_FULL"
 
     async def make_room() -> None:
@@ -179,12 +177,14 @@ async def test_an_overloaded_node_is_asked_again_while_there_is_time(
         node.service.capacity = 10
 
     clearing = asyncio.create_task(make_room())
-    assert (await api.submit(_consume(api), wait="check", timeout_seconds=5)).status == "pending"
+    assert (
+        await api.submit(await _consume(api), wait="check", timeout_seconds=5)
+    ).status == "pending"
     await clearing
 
 
 async def test_a_batch_gets_a_verdict_on_each(shop: World, node: Node, api: NodeApi) -> None:
-    good, other = _consume(api), _consume(api, seq=2)
+    good, other = await _consume(api), await _consume(api, seq=2)
     forged = api.decode(other.raw[:-1] + bytes([other.raw[-1] ^ 1]))
     verdicts = await api.submit_many([good, forged, good])
     assert [(one.accepted, one.code) for one in verdicts] == [
@@ -198,7 +198,7 @@ async def test_a_batch_gets_a_verdict_on_each(shop: World, node: Node, api: Node
 
 
 async def test_waiting_for_an_id(shop: World, node: Node, api: NodeApi) -> None:
-    transaction = _consume(api)
+    transaction = await _consume(api)
     assert (await api.wait(transaction.id, 0.2)).status == "unknown"
     await api.submit(transaction, wait="check")
     assert (await api.wait(transaction.id, 0.2)).status == "pending"
@@ -207,8 +207,8 @@ async def test_waiting_for_an_id(shop: World, node: Node, api: NodeApi) -> None:
 
 
 async def test_simulation_sends_nothing(shop: World, node: Node, api: NodeApi) -> None:
-    assert (await api.simulate(_consume(api))).status == "committed"
-    assert (await api.simulate(_consume(api, seq=5))).code == "SEQ_GAP"
+    assert (await api.simulate(await _consume(api))).status == "committed"
+    assert (await api.simulate(await _consume(api, seq=5))).code == "SEQ_GAP"
     assert not node.service.pool
 
 
@@ -219,7 +219,7 @@ async def test_expired_is_said_only_with_more_certified_heads_than_may_lie(shop:
     """Four validators may hold one liar, so that two nodes must be past the lifetime."""
     async with serve(shop) as first, serve(shop) as second:
         one, both = connect(shop, [first.url]), connect(shop, [first.url, second.url])
-        transaction = _consume(both, valid_for_ms=500)
+        transaction = await _consume(both, valid_for_ms=500)
         shop.commit()  # an empty block past the lifetime
         for api, certain in ((one, False), (both, True)):
             async with api:
@@ -239,7 +239,7 @@ async def test_a_node_that_has_pruned_the_blocks_of_then_cannot_tell(shop: World
         serve(shop) as second,
         connect(shop, [first.url, second.url]) as api,
     ):
-        transaction = _consume(api, valid_for_ms=500)
+        transaction = await _consume(api, valid_for_ms=500)
         shop.commit()
         shop.commit()
         kept = shop.store.oldest
@@ -256,7 +256,7 @@ async def test_while_the_head_is_younger_it_is_pending(shop: World) -> None:
         serve(shop) as second,
         connect(shop, [first.url, second.url]) as api,
     ):
-        transaction = _consume(api, valid_for_ms=500)
+        transaction = await _consume(api, valid_for_ms=500)
         shop.now_ms += 501  # the clock alone proves nothing
         assert not (await api.wait(transaction.id, 0.3, transaction.body.valid_until)).final
         shop.now_ms -= 501

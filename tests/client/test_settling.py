@@ -27,8 +27,8 @@ def shop(world: World) -> World:
     return world
 
 
-def visit(api: NodeApi, seq: int = 1, amount: int = 1_000) -> Transaction:
-    return api.build(
+async def visit(api: NodeApi, seq: int = 1, amount: int = 1_000) -> Transaction:
+    return await api.build(
         HOLDER, [Call("prepaid", "consume", {"card": CARD, "amt": amount, "seq": seq})]
     )
 
@@ -60,7 +60,7 @@ async def test_what_one_node_merely_says_is_final_is_not(
 ) -> None:
     async with serve_handler(claiming(claim)) as liar, connect(shop, [liar, node.url]) as api:
         settling = asyncio.create_task(settle_soon(node))
-        transaction = visit(api)
+        transaction = await visit(api)
         outcome = await api.submit(transaction, timeout_seconds=TIMEOUT)
         await settling
     assert (outcome.status, outcome.code, outcome.height) == ("committed", "OK", 4)
@@ -71,7 +71,7 @@ async def test_what_one_node_merely_says_is_final_is_not(
 async def test_where_nobody_else_answers_the_claim_is_told_from_an_outcome(shop: World) -> None:
     async with serve_handler(claiming(COMMITTED)) as liar, connect(shop, [liar]) as api:
         with pytest.raises(Unproven, match="NO_PROOF"):
-            await api.submit(visit(api), timeout_seconds=0.5)
+            await api.submit(await visit(api), timeout_seconds=0.5)
         with pytest.raises(Unproven, match="NO_PROOF"):
             await api.wait(bytes(32), 0.5)
 
@@ -165,7 +165,7 @@ async def refuse(_: web.Request) -> web.Response:
 async def test_one_node_that_refuses_everything_keeps_nothing_out(shop: World, node: Node) -> None:
     async with serve_handler(refuse) as liar, connect(shop, [liar, node.url]) as api:
         settling = asyncio.create_task(settle_soon(node))
-        outcome = await api.submit(visit(api), timeout_seconds=TIMEOUT)
+        outcome = await api.submit(await visit(api), timeout_seconds=TIMEOUT)
         await settling
     assert outcome.status == "committed"
 
@@ -176,7 +176,7 @@ async def test_more_refusals_than_may_lie_are_the_network_s(shop: World) -> None
         serve(shop) as second,
         connect(shop, [first.url, second.url]) as api,
     ):
-        good = visit(api)
+        good = await visit(api)
         forged = api.decode(good.raw[:-1] + bytes([good.raw[-1] ^ 1]))
         with pytest.raises(Rejected, match="BAD_SIGNATURE"):
             await api.submit(forged, timeout_seconds=TIMEOUT)

@@ -20,6 +20,8 @@ from contracts.kernel.types import Args, InvariantViolation
 from contracts.prepaid.tables import CARDS
 from tests.contracts.world import TICKETS, Memory, Prepared, World, id_of, key_of
 
+EPOCH = (1, key_of("epoch 1"))
+
 
 @pytest.fixture
 def world() -> World:
@@ -215,7 +217,7 @@ def test_genesis_state_is_the_same_each_time() -> None:
     ],
 )
 def test_bad_genesis_parameters_are_named(contracts: dict[str, Any], field: str) -> None:
-    parameters = GenesisParameters((), 0, (), (("CNY", 2),), contracts)
+    parameters = GenesisParameters((), 0, (), (("CNY", 2),), contracts, EPOCH)
     with pytest.raises(Rejected) as caught:
         registry.genesis_writes(CONTRACTS, parameters)
     assert (caught.value.code, caught.value.details["field"]) == ("BAD_ARG", field)
@@ -224,7 +226,7 @@ def test_bad_genesis_parameters_are_named(contracts: dict[str, Any], field: str)
 def test_genesis_refuses_one_key_under_two_names() -> None:
     people = (("a", key_of("a"), ("bank",)), ("b", key_of("a"), ("merchant",)))
     with pytest.raises(Rejected):
-        registry.genesis_writes(CONTRACTS, GenesisParameters((), 0, people, (), {}))
+        registry.genesis_writes(CONTRACTS, GenesisParameters((), 0, people, (), {}, EPOCH))
 
 
 def test_validators_come_from_genesis(world: World) -> None:

@@ -141,6 +141,7 @@ class World:
                     ),
                     assets=(("CNY", 2), ("USD", 2)),
                     contracts={"prepaid": parameters, **(others or {})},
+                    epoch=(1, key_of("epoch 1")),
                     nodes=tuple(
                         (key_of(name), name, f"{name}:1", id_of(name) * 2) for name in nodes
                     ),

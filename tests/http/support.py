@@ -89,14 +89,20 @@ class World:
         self.store = Store(database or MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
         self.salts = Salts(PRIVACY_KEY)
         limits = Limits(1_000, 1 << 20, 2_000, 10_000, 1)
+        self.opener = Opener(self.chain, {1: EPOCH_SECRET})
         self.executor = Executor(
-            self.chain, FixedCode(CONTRACTS), self.store, self.store.tree, self.salts, limits
+            self.chain,
+            FixedCode(CONTRACTS),
+            self.store,
+            self.store.tree,
+            self.salts,
+            limits,
+            self.opener,
         )
         if self.store.is_new:
             writes = genesis_writes(CONTRACTS, genesis_parameters(self.genesis))
             delta = self.store.tree.update(self.executor.leaf_changes(writes))
             self.store.commit(self.store.genesis_batch(writes, delta))
-        self.opener = Opener(self.chain, {1: EPOCH_SECRET})
         self.query = Query(self.store, CONTRACTS, self.genesis, self.salts, self.opener)
         self._nonce = 0
 
@@ -204,6 +210,7 @@ class Service:
         self.capacity = 1_000
         self.failed: list[FailedCheck] = []
         self.submissions = 0
+        self.dropped: set[bytes] = set()
         self.full = False
         self.store_failures: list[StoreFailure] = []
         self.submitted = asyncio.Event()
@@ -268,6 +275,9 @@ class Service:
     def pending_until(self, transaction_id: bytes) -> int | None:
         waiting = self.pool.get(transaction_id)
         return None if waiting is None else waiting.body.valid_until
+
+    def was_dropped(self, transaction_id: bytes) -> bool:
+        return transaction_id in self.dropped
 
     async def wait_committed(self, transaction_id: bytes, timeout_s: float) -> bool:
         try:

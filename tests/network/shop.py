@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from client.errors import ClientError
+from client.errors import ClientError, EpochEnded
 from client.node_api import NodeApi
 from client.outcomes import Outcome
 from node.protocol.keys import PrivateKey
@@ -49,11 +49,15 @@ class Shop:
         self, key: PrivateKey, action: str, args: Mapping[str, object], *, sealed: bool = True
     ) -> Outcome:
         """One call, final: sent again until the network gives an answer."""
-        transaction = self.api.build(key, [Call("prepaid", action, dict(args))], sealed=sealed)
+        calls = [Call("prepaid", action, dict(args))]
+        transaction = await self.api.build(key, calls, sealed=sealed)
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
                 outcome = await self.api.submit(transaction, timeout_seconds=SETTLE_SECONDS)
+            except EpochEnded:
+                transaction = await self.api.build(key, calls, sealed=sealed)
+                continue
             except ClientError:
                 if time.monotonic() > deadline:
                     raise

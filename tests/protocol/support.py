@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from node.protocol.block import EMPTY_ROOT, BlockHeader, CommitCertificate, CommitSeal, vote_digest
+from node.protocol.committee import seal_epoch_secret
 from node.protocol.domain import Chain
 from node.protocol.encoding import sha256
-from node.protocol.genesis import CommitteeSecret, Genesis, seal_committee_secret
+from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import ALGORITHM, EpochKey
 from node.protocol.transaction import Call
@@ -111,10 +112,9 @@ def genesis_content() -> dict[str, Any]:
 def genesis_with_wraps() -> Genesis:
     """The same genesis with wraps that each member can open."""
     content = genesis_content()
-    secret = CommitteeSecret(epoch_secret=EPOCH_SECRET.secret, privacy_key=sha256(b"privacy"))
     content["epoch"]["wraps"] = {
-        member.public_key.hex(): seal_committee_secret(
-            "vectors", 1, secret, member.public_key, key(21)
+        member.public_key.hex(): seal_epoch_secret(
+            "vectors", 1, EPOCH_SECRET.secret, member.public_key, key(21), sha256(b"privacy")
         ).hex()
         for member in MEMBERS
     }

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from node.protocol.committee import open_committee_secret
 from node.protocol.errors import Misconfigured
-from node.protocol.genesis import Genesis, interface_hash, open_committee_secret
+from node.protocol.genesis import Genesis, interface_hash
+from node.protocol.keys import PrivateKey
 from tests.protocol.support import (
     EPOCH,
     EPOCH_SECRET,
@@ -128,16 +130,16 @@ def test_a_wrong_file_is_one_line_that_names_the_key(
 def test_a_validator_opens_the_committees_secret() -> None:
     genesis = genesis_with_wraps()
     for member in MEMBERS:
-        secret = open_committee_secret(genesis, member)
-        assert secret.epoch_key.public_key == EPOCH.public_key
+        secret = open_committee_secret(genesis, member, {})
+        assert PrivateKey(secret.epochs[1]).public_key == EPOCH.public_key
         assert len(secret.privacy_key) == 32
         assert EPOCH_SECRET.secret.hex() not in repr(secret)
-        assert "epoch_secret" not in repr(secret)
+        assert "privacy_key" not in repr(secret)
 
 
 def test_others_do_not() -> None:
     with pytest.raises(Misconfigured) as stranger:
-        open_committee_secret(genesis_with_wraps(), key(9))
+        open_committee_secret(genesis_with_wraps(), key(9), {})
     assert stranger.value.code == "NOT_A_VALIDATOR"
 
 
@@ -155,7 +157,7 @@ def test_a_damaged_or_foreign_wrap_is_noticed() -> None:
     ):
         genesis = parse(content | {"epoch": content["epoch"] | epoch})
         with pytest.raises(Misconfigured) as error:
-            open_committee_secret(genesis, MEMBERS[0])
+            open_committee_secret(genesis, MEMBERS[0], {})
         assert error.value.code == "BAD_EPOCH_WRAP"
 
 

@@ -109,7 +109,9 @@ class Customer:
         amount = self._desk.next_amount()
         call = Call("prepaid", "consume", {"card": holder.card, "amt": amount, "seq": seq})
         sealed = self._chance.random() < 0.5
-        transaction = self._api.build(holder.key, [call], sealed=sealed, valid_for_ms=LIFETIME_MS)
+        transaction = await self._api.build(
+            holder.key, [call], sealed=sealed, valid_for_ms=LIFETIME_MS
+        )
         invoked = self._now()
         outcome = await self._submit(transaction)
         returned = self._now()

@@ -30,7 +30,7 @@ from tests.sim.scheduler import Scheduler
 from tests.sim.snapshots import MachineSnapshots
 from tests.sim.story import Made
 from tests.sim.trace import Trace
-from tests.sim.world import Shape, found, key_of
+from tests.sim.world import Shape, epoch_key_of, found, key_of
 
 FOUNDERS = 4
 LEAD_MS = 60_000
@@ -53,6 +53,8 @@ class Cluster:
         every = snapshot_every or SNAPSHOT_EVERY
         self.genesis = found(Shape(FOUNDERS, more_than, 500, 2_000, every))
         self._with_snapshots = snapshot_every is not None
+        self.epoch = 1
+        self._holders = set(range(FOUNDERS))
         self.counts: Counter[str] = Counter()
         self.checkers = Checkers(self.genesis, self.counts)
         start_ms = self.genesis.created_ms + LEAD_MS
@@ -179,9 +181,37 @@ class Cluster:
             name=name,
             address=f"{name}:1",
             tls_fingerprint=bytes([number]) * 32,
+            epoch=self.epoch,
             wrap=b"wrap",
         )
         assert receipt.ok, receipt
+        self._holders.add(number)
+
+    def dismiss(self, number: int) -> None:
+        """Let an observer connect no more."""
+        receipt = self.decide("dismiss_observer", node_key=key_of(f"node{number}").public_key)
+        assert receipt.ok, receipt
+        self._holders.discard(number)
+
+    def next_epoch(self, without: int | None = None) -> dict[str, Any]:
+        """The next epoch for who holds the newest, but one; the wraps stay closed: all know it."""
+        self.epoch += 1
+        self._holders.discard(-1 if without is None else without)
+        nodes = [self.nodes[number] for number in sorted(self._holders)]
+        return {
+            "epoch": self.epoch,
+            "epoch_key": epoch_key_of(self.epoch).public_key,
+            "wraps": {node.public_key.hex(): b"wrap" for node in nodes},
+        }
+
+    def acknowledge(self, *numbers: int) -> None:
+        """These machines say that they hold the secret of the newest epoch."""
+        key = epoch_key_of(self.epoch).public_key
+        for number in numbers:
+            receipt = self.call(
+                f"node{number}", "acknowledge_epoch", epoch=self.epoch, epoch_key=key
+            )
+            assert receipt.ok, receipt
 
     def ready(self, number: int) -> dict[str, Any]:
         """What a machine that is up signs to show that it has the state of its head."""
@@ -204,6 +234,7 @@ class Cluster:
     def add(self, number: int) -> int:
         """Make an observer a validator; the first height that it decides."""
         self.caught_up(number)
+        self.acknowledge(number)
         node = key_of(f"node{number}").public_key
         receipt = self.decide("add_validator", node_key=node, **self.ready(number))
         assert receipt.ok, receipt
@@ -211,7 +242,8 @@ class Cluster:
 
     def remove(self, number: int) -> int:
         """Remove a validator; the first height that it does not decide."""
-        receipt = self.decide("remove_validator", node_key=key_of(f"node{number}").public_key)
+        node = key_of(f"node{number}").public_key
+        receipt = self.decide("remove_validator", node_key=node, **self.next_epoch(number))
         assert receipt.ok, receipt
         return int(receipt.details["first_height"])
 

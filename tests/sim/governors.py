@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from contracts.kernel.membership import VALIDATORS_MIN
-from contracts.kernel.registry import READY, nodes_of, validators_at
+from contracts.kernel.registry import READY, newest_epoch, nodes_of, validators_at, wrap_of
 from node.protocol.block import Receipt
 from node.protocol.encoding import Value
 from node.protocol.ticket import sign_ticket
@@ -22,6 +22,7 @@ from tests.sim.checkers import Checkers
 from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
 from tests.sim.workload import Workload
+from tests.sim.world import epoch_key_of
 
 POLL_MS = 120
 PATIENCE_MS = 10_000
@@ -129,14 +130,18 @@ class Governors:
         if len(members) <= VALIDATORS_MIN or not fit:
             return False
         leaving = self._choose_leaving(fit)
-        changed = yield from self._decide("remove_validator", {"node_key": leaving})
+        args = {"node_key": leaving}
+        changed = yield from self._decide("remove_validator", args, leaving=leaving)
         if changed and self._chance.random() < DISMISSED:
             yield from self._rest()
-            for twin in self._cast.nodes_of(self._numbers[leaving]):
-                self._nodes[twin].machine.admitted = False
-            if (yield from self._decide("dismiss_observer", {"node_key": leaving})):
-                self._counts["nodes dismissed"] += 1
+            yield from self._dismiss(self._numbers[leaving])
         return changed
+
+    def _dismiss(self, number: int) -> Steps:
+        for twin in self._cast.nodes_of(number):
+            self._nodes[twin].machine.admitted = False
+        if (yield from self._decide("dismiss_observer", {"node_key": self._key(number)})):
+            self._counts["nodes dismissed"] += 1
 
     def _replace(self) -> Change:
         members = self._newest()
@@ -152,7 +157,7 @@ class Governors:
         leaving = self._choose_leaving([old for joining, old in fit if joining == number])
         yield from self._admit(number)
         args = {"node_key": self._key(number), "replaced": leaving}
-        return (yield from self._decide("replace_validator", args, joining=number))
+        return (yield from self._decide("replace_validator", args, joining=number, leaving=leaving))
 
     def _choose_leaving(self, fit: Sequence[bytes]) -> bytes:
         """Now and then the one that leads at this moment."""
@@ -170,10 +175,16 @@ class Governors:
     # ---- decisions
 
     def _admit(self, number: int) -> Steps:
-        """List a node on chain and start its machines, with what is known of the others."""
-        key = self._key(number)
-        listed = nodes_of(self._best().running.store)
-        if key not in {node.public_key for node in listed}:
+        """List a node on chain and start its machines, with what is known of the others.
+
+        One that was removed holds no newer epoch: it is dismissed and comes anew.
+        """
+        key, store = self._key(number), self._best().running.store
+        listed = key in {node.public_key for node in nodes_of(store)}
+        if listed and wrap_of(store, newest_epoch(store).number, key) is None:
+            yield from self._dismiss(number)
+            listed = False
+        if not listed:
             name = f"node{number}"
             args = {
                 "node_key": key,
@@ -192,14 +203,21 @@ class Governors:
         while not any(self._nodes[twin].up for twin in self._cast.nodes_of(number)):
             yield
 
-    def _decide(self, kind: str, args: dict[str, Any], joining: int | None = None) -> Change:
+    def _decide(
+        self,
+        kind: str,
+        args: dict[str, Any],
+        joining: int | None = None,
+        leaving: bytes | None = None,
+    ) -> Change:
         """Propose and approve, again if the proof of being ready has become too old meanwhile."""
         for _ in range(ATTEMPTS_MAX):
             proposal = {"proposal": self._chance.randbytes(16)}
             proof = {} if joining is None else (yield from self._ready(joining))
             if proof is None:
                 return False
-            wish = {**proposal, "reason": "as the seed wants it", **args, **proof}
+            epoch = self._epoch(kind, leaving)
+            wish = {**proposal, "reason": "as the seed wants it", **args, **proof, **epoch}
             self.busy = True
             receipt = yield from self._book("chair", kind, wish)
             if receipt.ok:
@@ -229,8 +247,12 @@ class Governors:
     def _ready(self, number: int) -> Generator[None, None, dict[str, Any] | None]:
         """What the node signs to show that it has the state of its head.
 
-        A byzantine one is not waited for.
+        Before, it acknowledges the newest epoch, as every node does by itself. A byzantine one is
+        not waited for.
         """
+        newest = newest_epoch(self._best().running.store)
+        opened: dict[str, Any] = {"epoch": newest.number, "epoch_key": newest.public_key}
+        yield from self._book(f"node{number}", "acknowledge_epoch", opened)
         until_ms = self._scheduler.now_ms + PATIENCE_MS
         while number not in self._cast.styles or self._scheduler.now_ms < until_ms:
             for twin in self._cast.nodes_of(number):
@@ -246,6 +268,22 @@ class Governors:
                     }
             yield
         return None
+
+    def _epoch(self, kind: str, leaving: bytes | None) -> dict[str, Any]:
+        """What a change must say of the committee's key; the wraps stay closed: all know it."""
+        store = self._best().running.store
+        newest = newest_epoch(store).number
+        if kind == "admit_observer":
+            return {"epoch": newest}
+        if leaving is None:
+            return {}
+        nodes = [node.public_key for node in nodes_of(store)]
+        holders = [node for node in nodes if wrap_of(store, newest, node) is not None]
+        return {
+            "epoch": newest + 1,
+            "epoch_key": epoch_key_of(newest + 1).public_key,
+            "wraps": {node.hex(): b"wrap" for node in holders if node != leaving},
+        }
 
     # ---- what they see
 

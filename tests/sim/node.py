@@ -228,8 +228,7 @@ class SimNode:
             self._later(delay_ms, lambda: self.feed(io.Examined(items, origin, request)))
 
     def _verdict(self, raw: bytes) -> Verdict:
-        verdict = self._verdicts.get(raw)
-        if verdict is None:
+        if (verdict := self._verdicts.get(raw)) is None:
             verdict = examine(self._genesis.chain, self.running.opener, raw)
             self._verdicts[raw] = verdict
         return verdict
@@ -321,6 +320,8 @@ class SimNode:
                 self._observer.on_committed(self, output)
                 if self._roster is not None:
                     self._roster.on_committed(height, receipts)
+            case io.Dropped():
+                self._note("drops what is sealed to an epoch that has ended")
             case io.Alarm(code, text) | io.Halt(code, text):
                 self._note(f"{type(output).__name__} {code}: {text}")
                 self._observer.on_trouble(self, output)
@@ -360,8 +361,7 @@ class SimNode:
 
     def _set_timer(self, token: int, delay_ms: int) -> None:
         self._last_timer += 1
-        armed = self._last_timer
-        self._timers[token] = armed
+        self._timers[token] = armed = self._last_timer
 
         def elapse() -> None:
             if self._timers.get(token) == armed:

@@ -104,8 +104,13 @@ def test_a_node_is_replaced_by_another(cluster: Cluster) -> None:
     cluster.start(4)
     cluster.nodes[1].crash()
     keys = [node.public_key for node in cluster.nodes]
+    cluster.acknowledge(4)
     receipt = cluster.decide(
-        "replace_validator", node_key=keys[4], replaced=keys[1], **cluster.ready(4)
+        "replace_validator",
+        node_key=keys[4],
+        replaced=keys[1],
+        **cluster.ready(4),
+        **cluster.next_epoch(without=1),
     )
     cluster.reach(int(receipt.details["first_height"]))
     assert cluster.members() == [0, 4, 2, 3]
@@ -116,6 +121,8 @@ def test_a_node_is_replaced_by_another(cluster: Cluster) -> None:
 def test_a_removed_validator_may_come_back(cluster: Cluster) -> None:
     grow(cluster, 4)
     cluster.reach(cluster.remove(1))
+    cluster.dismiss(1)
+    cluster.admit(1)  # with the secret of the epoch that its removal brought
     cluster.reach(cluster.add(1))
     assert cluster.members() == [0, 2, 3, 4, 1]
     cluster.finish()

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from node.protocol.committee import CommitteeSecret
 from node.protocol.encoding import sha256
 from node.protocol.genesis import (
     GENESIS_VERSION,
     SNAPSHOT_EVERY,
     AssetEntry,
     BlockLimits,
-    CommitteeSecret,
     EpochEntry,
     Genesis,
     IdentityEntry,
@@ -28,6 +28,7 @@ from node.protocol.sealing import ALGORITHM, EphemeralKey
 CREATED_AT = "2026-01-31T08:00:00.000Z"
 TREE_DEPTH = 2
 HOLDERS = 6
+EPOCHS_MAX = 12
 IDENTITIES = {
     "regulator": ("regulator",),
     "inspector": ("regulator",),
@@ -61,8 +62,15 @@ def ephemeral_of(name: str) -> EphemeralKey:
     return EphemeralKey(PrivateKey.derive(_SEED, f"{name}/ephemeral"))
 
 
+@cache
+def epoch_key_of(number: int) -> PrivateKey:
+    """The committee's key of an epoch; the simulator's nodes are given them all beforehand."""
+    return key_of("epoch" if number == 1 else f"epoch {number}")
+
+
 SECRET = CommitteeSecret(
-    epoch_secret=key_of("epoch").secret, privacy_key=sha256(b"groat simulator privacy")
+    epochs={number: epoch_key_of(number).secret for number in range(1, EPOCHS_MAX + 1)},
+    privacy_key=sha256(b"groat simulator privacy"),
 )
 
 
@@ -81,7 +89,7 @@ class Shape:
 def found(shape: Shape) -> Genesis:
     """The genesis of a network of this shape. Its wraps stay closed: nodes are given the secret."""
     members = [(f"node{number}", key_of(f"node{number}")) for number in range(shape.size)]
-    epoch_key = key_of("epoch").public_key
+    epoch_key = epoch_key_of(1).public_key
     return Genesis(
         version=GENESIS_VERSION,
         chain_id="simulator",
