@@ -168,9 +168,13 @@ class Vitals:
         return {"snapshot": snapshot, "blocks": blocks}
 
     def _reason_behind(self, behind: int) -> str:
-        fetched = self._engine.sync.fetched
+        fetched, pace = self._engine.sync.fetched, self._engine.sync.pace
         if fetched is None:
-            return f"{behind} blocks behind its peers"
+            speed = ""
+            if pace.run is not None and not pace.is_over(now_ms()):
+                run = pace.run
+                speed = f", {run.blocks_per_second} blocks/s, {run.transactions_per_second} tx/s"
+            return f"{behind} blocks behind its peers{speed}"
         part, done, total = fetched.progress
         of = f" of {total}" if total else ""
         return f"fetching the snapshot of block {fetched.manifest.height}: {part} {done}{of}"

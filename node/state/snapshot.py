@@ -127,6 +127,9 @@ class FileWriter(Protocol):
     def append(self, name: str, content: bytes) -> None:
         """More of a file."""
 
+    def sync(self, name: str) -> None:
+        """Make durable what was appended."""
+
 
 manifest_codec: Codec[Manifest] = Codec(Manifest, MANIFEST_BYTES_MAX)
 blocks_codec: Codec[tuple[StoredBlock, ...]] = Codec(
@@ -216,6 +219,7 @@ def snapshot_heights(folder: Path) -> list[int]:
 def _write_state(source: Source, files: FileWriter) -> Iterator[None]:
     level = file_level(source.depth)
     buffers: dict[int, bytearray] = {}
+    names: dict[str, None] = {}
     buffered = 0
     for count, (key, value) in enumerate(source.view.iterate(RECORDS, successor(RECORDS)), 1):
         own = key[1:]
@@ -224,17 +228,24 @@ def _write_state(source: Source, files: FileWriter) -> Iterator[None]:
         buffer += len(own).to_bytes(4, "big") + own + len(value).to_bytes(4, "big") + value
         buffered += len(own) + len(value) + 8
         if buffered > BUFFERED_BYTES_MAX:
-            _append(buffers, files)
+            names |= _append(buffers, files)
             buffered = 0
         if count % RECORDS_PER_STEP == 0:
             yield
-    _append(buffers, files)
+    names |= _append(buffers, files)
+    for name in names:  # one by one, since votes want the disk too
+        files.sync(name)
+        yield
 
 
-def _append(buffers: dict[int, bytearray], files: FileWriter) -> None:
+def _append(buffers: dict[int, bytearray], files: FileWriter) -> dict[str, None]:
+    names: dict[str, None] = {}
     for index, buffer in buffers.items():
-        files.append(file_name(SnapshotFile(STATE_SECTION, index)), bytes(buffer))
+        name = file_name(SnapshotFile(STATE_SECTION, index))
+        files.append(name, bytes(buffer))
+        names[name] = None
     buffers.clear()
+    return names
 
 
 def _write_blocks(view: Records, top: BlockHeader, files: FileWriter) -> Iterator[None]:

@@ -27,9 +27,14 @@ class SnapshotFiles:
             os.fsync(file.fileno())
 
     def append(self, name: str, content: bytes) -> None:
-        """Add to a file, which is made if it is not there. Raises OSError."""
+        """Add to a file, which is made if it is not there; `sync` must follow. Raises OSError."""
         with (self.folder / name).open("ab") as file:
             file.write(content)
+
+    def sync(self, name: str) -> None:
+        """Have what was appended on the disk. Raises OSError."""
+        with (self.folder / name).open("ab") as file:
+            os.fsync(file.fileno())
 
     def read(self, name: str) -> bytes | None:
         """The content of a file, None if there is none; raises `Refused` `BAD_SNAPSHOT`."""

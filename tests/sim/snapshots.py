@@ -37,6 +37,9 @@ class MemoryFiles:
         """More of a file."""
         self.content[name] = self.content.get(name, b"") + content
 
+    def sync(self, name: str) -> None:
+        """Nothing to do."""
+
 
 class MachineSnapshots:
     """A `Shelf`, and the staging of the same machine."""
