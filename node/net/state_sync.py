@@ -28,11 +28,13 @@ from node.protocol.messages import (
 PART_TIMEOUT_MS = 10_000
 # While no file was accepted for so long, blocks are asked for besides.
 PATIENCE_MS = 60_000
-# After a restart peers come back one by one: so long nothing else is begun than what was begun.
+# Peers are heard one by one: so long the newest offer is waited for before one is begun, and after
+# a restart the peers that have what was begun before.
+START_MS = 2_000
 GRACE_MS = 5_000
 # Between two ticks, a second apart; peers serve twice as much.
 PACE_BYTES = 8 << 20
-NEVER = -1
+NEVER = -(1 << 62)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Judge:
 
 
 Action = AskPart | Judge | Punish
+Rank = tuple[int, bool, int, bool, int]
 
 
 @dataclass(slots=True)
@@ -100,12 +103,13 @@ class StateSync:
         self._taken = 0
         self._progress_at = NEVER
         self._target_seen_at = NEVER
+        self._offered_at = NEVER
 
     def holds(self, now_ms: int) -> bool:
         """Whether a snapshot is on its way, so that blocks need not be asked for."""
         if self.complete:
             return True
-        asks = self._fetch is not None or self._choose(now_ms) is not None
+        asks = self._fetch is not None or bool(self._options(now_ms))
         offered = any(self.target in source.heights for source in self._sources.values())
         is_stuck = self._progress_at != NEVER and now_ms >= self._progress_at + PATIENCE_MS
         return (asks or offered) and not is_stuck
@@ -113,8 +117,8 @@ class StateSync:
     def aim(self, least: int, most: int, now_ms: int) -> list[Action]:
         """Snapshots of these heights are worth having; with `least` above `most` none is."""
         self._least, self._most = least, most
-        if not self.target and self._choose(now_ms) is None:
-            self._progress_at = NEVER
+        if not self.target and not self._options(now_ms):
+            self._progress_at = self._offered_at = NEVER
         return self._ask(now_ms)
 
     def drop(self) -> None:
@@ -210,8 +214,10 @@ class StateSync:
         return self._ask(now_ms)
 
     def _ask(self, now_ms: int) -> list[Action]:
-        able = [source for source in self._sources.values() if source.rests_until <= now_ms]
-        if self._target_seen_at == NEVER or any(self.target in source.heights for source in able):
+        options = self._options(now_ms)
+        if self._offered_at == NEVER and options:
+            self._offered_at = now_ms
+        if self._target_seen_at == NEVER or any(height == self.target for *_, height in options):
             self._target_seen_at = now_ms
         idle = self._fetch is None and not self.complete and self._taken < PACE_BYTES
         chosen = self._choose(now_ms) if idle else None
@@ -233,25 +239,35 @@ class StateSync:
         return AskPart(fetch.peer, request)
 
     def _choose(self, now_ms: int) -> tuple[bytes, int] | None:
-        """Whom to ask for which snapshot.
+        """Whom to ask for which snapshot, if it is time."""
+        options = self._options(now_ms)
+        if not options:
+            return None
+        _, peer, height = min(options)
+        if height != self.target:
+            since, wait_ms = self._offered_at, START_MS
+            if self.target:
+                since, wait_ms = self._target_seen_at, GRACE_MS
+            if now_ms < since + wait_ms:
+                return None
+        return peer, height
 
-        The least failing peer; among these one that has the target, else the newest worth having;
-        among these the one that was asked last, else the one that was not asked for longest.
+    def _options(self, now_ms: int) -> list[tuple[Rank, bytes, int]]:
+        """The snapshots that could be asked for now, with their peers, by rank.
+
+        The least failing peer comes first; among these one that has the target, else the newest
+        worth having; among these the one that was asked last, else the longest not asked.
         """
-        able = {
-            peer: source for peer, source in self._sources.items() if source.rests_until <= now_ms
-        }
-        waits = bool(self.target) and now_ms < self._target_seen_at + GRACE_MS
-        options = []
-        for peer, source in able.items():
+        options: list[tuple[Rank, bytes, int]] = []
+        for peer, source in self._sources.items():
+            if source.rests_until > now_ms:
+                continue
             worth = [h for h in source.heights if self._least <= h <= self._most]
             if self.target in source.heights:
                 worth = [self.target]
-            elif waits:
-                continue
             if worth:
                 height = max(worth)
                 other = height != self.target
                 rank = source.failures, other, -height, peer != self._last_peer, source.asked_at
                 options.append((rank, peer, height))
-        return min(options)[1:] if options else None
+        return options

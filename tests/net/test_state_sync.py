@@ -6,12 +6,14 @@ import random
 
 import pytest
 
+from node.net import state_sync
 from node.net.sources import COOL_DOWN_MAX_MS, COOL_DOWN_MS, SLOW_MS, Punish
 from node.net.state_sync import (
     GRACE_MS,
     PACE_BYTES,
     PART_TIMEOUT_MS,
     PATIENCE_MS,
+    START_MS,
     Action,
     AskPart,
     Judge,
@@ -34,6 +36,12 @@ LAST = SnapshotFile(BLOCKS_SECTION, 100)
 ANY = 1 << 62
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No peer is waited for, unless a test is about that."""
+    monkeypatch.setattr(state_sync, "START_MS", 0)
+
+
 def asked(actions: list[Action]) -> tuple[bytes, SnapshotRequest]:
     """The one request in `actions`."""
     (ask,) = [action for action in actions if isinstance(action, AskPart)]
@@ -50,18 +58,12 @@ def gone(request: SnapshotRequest) -> SnapshotPart:
     return SnapshotPart(request.height, request.file, request.offset, None, b"")
 
 
-def offered(*peers: bytes, heights: tuple[int, ...] = (100,), now: int = 0) -> StateSync:
-    """A scheduler that aims at whatever these peers offer; the first of them is asked."""
+def begun(*peers: bytes, now: int = 0) -> StateSync:
+    """The manifest of 100 was accepted, and the first state file is asked of the first peer."""
     sync = StateSync()
     sync.aim(1, ANY, now)
     for peer in peers:
-        sync.on_offer(peer, heights, now)
-    return sync
-
-
-def begun(*peers: bytes, now: int = 0) -> StateSync:
-    """The manifest of 100 was accepted, and the first state file is asked of the first peer."""
-    sync = offered(*peers, now=now)
+        sync.on_offer(peer, (100,), now)
     sync.on_part(peers[0], part(SnapshotRequest(100, MANIFEST_FILE, 0), b"manifest"), now)
     assert asked(sync.accepted(FIRST, now)) == (peers[0], SnapshotRequest(100, FIRST, 0))
     return sync
@@ -98,11 +100,14 @@ def test_offers_out_of_bounds_are_not_asked_for() -> None:
     assert asked(sync.on_offer(B, (60,), 0)) == (B, SnapshotRequest(60, MANIFEST_FILE, 0))
 
 
-def test_the_newest_is_taken_first() -> None:
+def test_the_newest_that_is_offered_soon_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_sync, "START_MS", START_MS)
     sync = StateSync()
     sync.on_offer(A, (80, 90), 0)
-    sync.on_offer(B, (90, 100), 0)
-    assert asked(sync.aim(1, ANY, 0)) == (B, SnapshotRequest(100, MANIFEST_FILE, 0))
+    sync.aim(1, ANY, 0)
+    assert sync.on_offer(B, (90, 100), START_MS - 1) == []
+    assert sync.holds(START_MS - 1)
+    assert asked(sync.tick(START_MS)) == (B, SnapshotRequest(100, MANIFEST_FILE, 0))
 
 
 def test_a_file_comes_in_parts() -> None:
