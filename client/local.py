@@ -170,11 +170,16 @@ class LocalNode:
         self._pid_file.unlink(missing_ok=True)
         return True
 
-    def audit(self) -> dict[str, Any]:
-        """The whole-state audit of this stopped node: `ok`, `height`, `figures`, `violations`."""
+    def audit(self, books: Sequence[Path] = ()) -> dict[str, Any]:
+        """The whole-state audit of this stopped node: `ok`, `height`, `figures`, `violations`.
+
+        `books` are files to write as well, see `node.protocol.audit_file`.
+        """
         if self.process is not None:
             raise NodeFailure("STILL_RUNNING", f"{self.name} runs; stop it to audit its state")
         command = [*python_node(), "audit", "--folder", str(self.folder)]
+        for path in books:
+            command += ["--books", str(path.absolute())]
         done = subprocess.run(  # noqa: S603
             command,
             capture_output=True,

@@ -86,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
 
     audit = commands.add_parser("audit", help="check the whole state of a stopped node")
     audit.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    audit.add_argument(
+        "--books", type=Path, action="append", default=[], help="write FILE.csv or FILE.jsonl too"
+    )
     audit.set_defaults(run=_audit)
 
     code = commands.add_parser("code", help="the versions of the contracts in this program")
@@ -203,7 +206,7 @@ def _prepare(options: argparse.Namespace) -> int:
 def _audit(options: argparse.Namespace) -> int:
     from node.audit import audit_folder
 
-    return audit_folder(options.folder)
+    return audit_folder(options.folder, options.books)
 
 
 def _code(_options: argparse.Namespace) -> int:

@@ -2,12 +2,14 @@
 
 Over the network it compares the nodes at one height and verifies each block from genesis to the
 head. `--full` also walks one node's whole state against every contract's promises, for which that
-node is stopped meanwhile: the others go on.
+node is stopped meanwhile: the others go on; with `--books` it writes every account's postings.
+`--verify` checks such a file, by itself and against the certified root of its height.
 """
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +17,8 @@ import typer
 from client.cli.session import Session, command
 from client.errors import ClientError, NotFound, Unproven, Unreachable
 from client.local import LocalNetwork, State
+from node.protocol.audit_file import Books, read_rows
+from node.protocol.errors import Misconfigured, Refused
 from node.protocol.json_view import time_to_json
 
 if TYPE_CHECKING:
@@ -41,8 +45,19 @@ def audit(
     full: Annotated[
         bool, typer.Option("--full", help="Also check the whole state of one stopped node.")
     ] = False,
+    books: Annotated[
+        list[Path] | None,
+        typer.Option("--books", help="With --full, write FILE.csv or FILE.jsonl; repeatable."),
+    ] = None,
+    verify: Annotated[
+        Path | None, typer.Option("--verify", help="Check the books in FILE instead.")
+    ] = None,
 ) -> None:
     """Compare all nodes, verify the chain from genesis, and with --full every balance."""
+    if verify is not None:
+        _verify(session, verify)
+        return
+    full = full or bool(books)
     try:
         findings = asyncio.run(_network(session))
     except Unreachable as error:
@@ -50,7 +65,11 @@ def audit(
             raise
         findings = [_finding("head", "all nodes", SKIPPED, error.message)]
     if full:
-        findings += _whole_state(session)
+        findings += _whole_state(session, books or [])
+    _conclude(session, findings)
+
+
+def _conclude(session: Session, findings: list[Finding]) -> None:
     session.out.table(findings, ("check", "subject", "result", "detail"))
     failed = sum(finding["result"] == FAILED for finding in findings)
     if failed:
@@ -139,7 +158,50 @@ async def _evidence(api: NodeApi, names: dict[str, str], urls: list[str]) -> lis
     return findings
 
 
-def _whole_state(session: Session) -> list[Finding]:
+def _verify(session: Session, path: Path) -> None:
+    """Check a file of books, and that its root is the certified one, if a node can be asked."""
+    books = _read_books(path)
+    chained = f"{books.entries:,} entries of {books.accounts:,} accounts, rows chained"
+    findings = [_finding("books", path.name, OK, chained)]
+    for asset, (debits, _) in sorted(books.assets.items()):
+        findings.append(_finding("double entry", asset, OK, f"{debits:,} debited and credited"))
+    findings.append(asyncio.run(_root_finding(session, books)))
+    promises = FAILED if books.violations else OK
+    detail = f"{books.violations} broken at height {books.height}"
+    findings.append(_finding("promises", path.name, promises, detail))
+    _conclude(session, findings)
+
+
+def _read_books(path: Path) -> Books:
+    books = Books()
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            for one in read_rows(file, path.suffix):
+                books.add(one)
+        books.finish()
+    except OSError as error:
+        raise Misconfigured("NO_FILE", f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Misconfigured("BAD_AUDIT_FILE", f"{path} is not text") from None
+    except Refused as refusal:
+        raise AuditFailed("AUDIT_FAILED", f"{path}: {refusal.message}") from None
+    return books
+
+
+async def _root_finding(session: Session, books: Books) -> Finding:
+    if books.genesis_hash != session.folder.genesis.hash.hex():
+        return _finding("state root", "genesis", FAILED, "the books are of another network")
+    try:
+        async with session.api() as api:
+            header = await api.verified.header(str(books.height))
+    except (Unreachable, NotFound) as error:
+        return _finding("state root", str(books.height), SKIPPED, error.message)
+    same = header.state_root.hex() == books.state_root
+    detail = f"certified: {header.state_root.hex()}"
+    return _finding("state root", str(books.height), OK if same else FAILED, detail)
+
+
+def _whole_state(session: Session, books: list[Path]) -> list[Finding]:
     """All promises of all contracts over the state of one local node, which is put back after."""
     network = LocalNetwork(session.folder)
     if not network.nodes:
@@ -150,7 +212,7 @@ def _whole_state(session: Session) -> list[Finding]:
     if ran:
         network.stop([one.name])
     try:
-        report = one.audit()
+        report = one.audit(books)
     finally:
         if ran:
             network.start([one.name])

@@ -34,6 +34,7 @@ from node.state.keyvalue import Put
 LAYOUT_VERSION = 2
 HISTORY_TABLE = "kernel/accounts"
 INDEX_KEY_BYTES = 16
+HEIGHT_BYTES = 8
 
 GENESIS_KEY = b"mgenesis"
 HEAD_KEY = b"mhead"
@@ -91,6 +92,11 @@ def table_prefix(table: str) -> bytes:
 def history_prefix(key: bytes) -> bytes:
     """What the keys of one record's history start with; the height follows."""
     return HISTORY + len(key).to_bytes(2, "big") + key
+
+
+def number_in(key: bytes) -> int:
+    """The height at the end of a key."""
+    return int.from_bytes(key[-HEIGHT_BYTES:], "big")
 
 
 def block_index_key(block_id: bytes) -> bytes:

@@ -21,6 +21,7 @@ from node.state.keyvalue import Put, Records
 from node.state.layout import (
     BLOCK_INDEX,
     BLOCKS,
+    HEIGHT_BYTES,
     HISTORY,
     OLDEST_KEY,
     RECEIPTS,
@@ -30,6 +31,7 @@ from node.state.layout import (
     damaged,
     decoded,
     number,
+    number_in,
     successor,
     transaction_index_key,
 )
@@ -38,7 +40,6 @@ PUTS_PER_BATCH = 2_000
 SCANNED_PER_STEP = 5_000
 HEIGHTS_PER_SLICE = 64
 HASHES_PER_SLICE = 16
-HEIGHT_BYTES = 8
 
 
 class Step(NamedTuple):
@@ -115,11 +116,6 @@ def ranges_to_compact(view: Records, oldest: Oldest, below: int) -> Iterator[tup
     for prefix in (TRANSACTION_INDEX, BLOCK_INDEX, *_lengths(view)):
         inner = [prefix + bytes([byte]) for byte in range(HASHES_PER_SLICE, 256, HASHES_PER_SLICE)]
         yield from pairwise([prefix, *inner, successor(prefix)])
-
-
-def number_in(key: bytes) -> int:
-    """The height at the end of a key."""
-    return int.from_bytes(key[-HEIGHT_BYTES:], "big")
 
 
 def _lengths(view: Records) -> Iterator[bytes]:

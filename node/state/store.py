@@ -33,6 +33,8 @@ from node.state.layout import (
     GENESIS_KEY,
     HANDOVERS,
     HEAD_KEY,
+    HEIGHT_BYTES,
+    HISTORY,
     HISTORY_TABLE,
     LAYOUT_VERSION,
     OLDEST_KEY,
@@ -47,6 +49,7 @@ from node.state.layout import (
     head_codec,
     history_prefix,
     number,
+    number_in,
     oldest_codec,
     origin_codec,
     successor,
@@ -190,6 +193,14 @@ class Store:
         prefix = history_prefix(key)
         newest = self._view.iterate(prefix, prefix + number(height + 1), reverse=True, limit=1)
         return next((value or None for _, value in newest), None)
+
+    def history(self) -> Iterator[tuple[bytes, int, bytes]]:
+        """Each kept state of each `HISTORY_TABLE` record: key, height, bytes (empty: deleted).
+
+        Records in the order of their keys, each one's states in the order of heights.
+        """
+        for place, value in self._view.iterate(HISTORY, successor(HISTORY)):
+            yield place[len(HISTORY) + 2 : -HEIGHT_BYTES], number_in(place), value
 
     # ---- writing
 

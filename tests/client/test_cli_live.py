@@ -10,9 +10,11 @@ import pytest
 
 from client.outcomes import parse_outcome
 from contracts.kernel.ledger import account_key
+from node.audit import write_books
+from node.protocol.transaction import Call
 from tests.client.command import Groat
 from tests.client.live import LiveNode
-from tests.http.support import CARD, HOLDER, SHOP
+from tests.http.support import ADMIN, CARD, HOLDER, SHOP, World
 
 CARD_WORDS = ("--card", CARD.hex())
 CONSUME = ("call", "prepaid", "consume", *CARD_WORDS, "--key", "holder", "-o", "json")
@@ -212,6 +214,31 @@ def test_the_audit_checks_every_block(live: LiveNode, groat: Groat) -> None:
     findings = {(row["check"], row["subject"]): row["result"] for row in result.json}
     assert findings["chain", "1 … 3"] == "ok"
     assert findings["head", "node2"] == "skipped"
+
+
+def test_books_are_verified_against_the_certified_root(
+    live: LiveNode, groat: Groat, tmp_path: Path
+) -> None:
+    world, path = live.service.world, tmp_path / "books.jsonl"
+    write_books(world.genesis, world.store, [path], 0)
+    good = groat("audit", "--verify", str(path), "-o", "jsonl")
+    assert good.code == 0, good
+    found = {one["check"]: one for one in map(json.loads, good.out.splitlines())}
+    assert found["state root"]["detail"].startswith("certified: ")
+    assert found["double entry"]["subject"] == "CNY"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:4], *lines[5:]]) + "\n")
+    bad = groat("audit", "--verify", str(path), "-o", "json")
+    assert (bad.code, _code(bad.err)) == (1, "AUDIT_FAILED")
+    path.write_text("\n".join(lines) + "\n")
+    other, invented = tmp_path / "other.csv", World()
+    for _ in range(2):
+        invented.commit(invented.transaction(ADMIN, Call("kernel", "expire_pending", {})))
+    write_books(world.genesis, invented.store, [other], 1)
+    wrong = groat("audit", "--verify", str(other), "-o", "jsonl")
+    failed = {one["check"]: one["result"] for one in map(json.loads, wrong.out.splitlines())}
+    assert (wrong.code, failed["state root"], failed["promises"]) == (1, "FAILED", "FAILED")
+    assert groat("audit", "--verify", str(tmp_path / "none.csv")).code == 2
 
 
 def test_the_audit_fails_on_evidence(live: LiveNode, groat: Groat) -> None:
