@@ -1,27 +1,21 @@
-"""What a node refuses: to start on wrong or damaged files, and to be disturbed by garbage.
+"""What a node refuses: to start on wrong or damaged files.
 
-Each refusal to start is one line that names a code and says what to do, and a non-zero exit.
+Each refusal is one line that names a code and says what to do, and a non-zero exit.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
 import shutil
 import signal
-import socket
-import ssl
 import subprocess
 import time
-from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from client.local import LocalNetwork, LocalNode, node_environment, python_node
 from client.node_api import NodeApi
-from tests.network.shop import Shop, agreed
+from tests.network.shop import Shop
 
 RUN_SECONDS_MAX = 30.0
 
@@ -129,48 +123,3 @@ def test_sigterm_ends_a_node_cleanly(founded: LocalNetwork) -> None:
     assert node.signal(signal.SIGTERM)
     assert node.wait_ended(time.monotonic() + 10)
     assert '"node_stopped"' in node.last_words()
-
-
-def poke(port: int, data: bytes, *, tls: bool = False) -> None:
-    """Send bytes to a port and read whatever comes, until the other side hangs up or is silent."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as plain:
-        plain.settimeout(0.3)
-        # Wrapping takes the socket over, so that each way has one owner that closes it.
-        with context.wrap_socket(plain) if tls else plain as connection:
-            connection.sendall(data)
-            while connection.recv(65_536):
-                pass
-
-
-def tracebacks(folder: Path) -> list[str]:
-    """Lines of the node's log that no user should ever see."""
-    text = (folder / "node.log").read_text(errors="replace")
-    return [line for line in text.splitlines() if "Traceback" in line or "Error:" in line]
-
-
-async def test_garbage_on_every_port_disturbs_nobody(network: LocalNetwork, shop: Shop) -> None:
-    chance = random.Random(7)
-    one = await shop.customer()
-    shapes = [
-        chance.randbytes(300),
-        b"\x00" * 70_000,
-        b"GET / HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
-        b"GET /v1/status HTTP/9.9\r\n\r\n",
-        b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\nabc",
-        b"POST /v1/transactions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-        b"\x16\x03\x01" + chance.randbytes(200),
-    ]
-    for node, endpoint in zip(network.nodes, network.folder.endpoints, strict=True):
-        peer_port = int(endpoint.peer_address.rpartition(":")[2])
-        http_port = int(node.http_url.rpartition(":")[2])
-        for data in shapes:
-            await asyncio.to_thread(poke, peer_port, data)
-            await asyncio.to_thread(poke, peer_port, data, tls=True)
-            await asyncio.to_thread(poke, http_port, data)
-    await shop.visit(one)
-    await agreed(shop.api, nodes=4)
-    for node in network.nodes:
-        assert tracebacks(node.folder) == []
