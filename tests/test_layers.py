@@ -122,7 +122,8 @@ DOORS: dict[str, set[str]] = {
     "uvloop": {"node.app"},
     "plyvel": {"node.state.level"},
     "aiohttp": {"node.http", "client.connection", "client.events", "client.webhook"},
-    "sqlite3": {"client.journal"},
+    "argon2": {"client.payments.vault"},
+    "sqlite3": {"client.journal", "client.payments"},
     "Crypto": {"client.product.keys"},
     "PIL": {"client.product.symbols"},
     "segno": {"client.product.symbols"},
@@ -130,6 +131,7 @@ DOORS: dict[str, set[str]] = {
     "coincurve": {"node.protocol.keys"},
     "ecdsa": {"node.protocol.keys"},
     "cryptography": {
+        "client.payments.terminal",
         "client.product.keys",
         "node.genesis",
         "node.net.tls",

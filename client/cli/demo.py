@@ -5,9 +5,15 @@ Each shows the commands that a person would type, and ends by checking its own f
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
 import typer
 
 from client.cli.session import Session, command
+
+if TYPE_CHECKING:
+    from client.demo.stage import Stage
 
 
 def register(app: typer.Typer) -> None:
@@ -18,11 +24,24 @@ def register(app: typer.Typer) -> None:
     )
     app.add_typer(group, name="demo")
     command(group, "exchange")(exchange)
+    command(group, "payments")(payments)
 
 
 async def exchange(session: Session) -> None:
     """Bank points become miles and an upgrade, and a coffee that never came is paid back."""
     from client.demo.exchange import play
+
+    await _play(session, play)
+
+
+async def payments(session: Session) -> None:
+    """A film for ¥25.00, paid on a headset: approved on a phone, and with a password."""
+    from client.demo.payments import play
+
+    await _play(session, play)
+
+
+async def _play(session: Session, play: Callable[[Stage], Awaitable[None]]) -> None:
     from client.demo.stage import Stage
 
     async with session.api() as network:

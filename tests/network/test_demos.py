@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.cli.main import main
-from client.demo import exchange
+from client.demo import exchange, payments
 from client.demo.stage import Stage
 from client.local import LocalNetwork
 from client.node_api import NodeApi
@@ -47,6 +47,14 @@ async def test_exchange_and_once_more(network: LocalNetwork, api: NodeApi) -> No
     again = await play_exchange(network, api)
     assert again[-1] == first[-1]
     assert sum("register_platform" in line for line in again) == 0
+
+
+async def test_payments_and_once_more(network: LocalNetwork, api: NodeApi) -> None:
+    for _ in range(2):
+        lines: list[str] = []
+        await payments.play(Stage(network.folder, api, lines.append))
+        assert "    ✓ the cinema received 25.00 + 6.00 + 25.00: ¥56.00" in lines
+        assert sum("callback" in line for line in lines) == 6
 
 
 def test_the_books_balance_on_every_node(
