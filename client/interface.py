@@ -10,9 +10,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from node.protocol.domain import Chain
 from node.protocol.encoding import Value, decode
 from node.protocol.errors import Refused
 from node.protocol.json_view import arguments_from_json, to_json
+from node.protocol.keys import PrivateKey
+from node.protocol.ticket import sign_ticket
 
 TICKET = "ticket"
 TICKET_UNTIL = "ticket_until"
@@ -143,6 +146,19 @@ def ticket_terms(
     terms |= {name: value for name, value in values.items() if value is not None}
     terms.pop(TICKET, None)
     return dict(sorted(terms.items()))
+
+
+def with_ticket(
+    chain: Chain,
+    key: PrivateKey,
+    operation: Operation,
+    given: Mapping[str, Value],
+    now_ms: int,
+) -> dict[str, Value]:
+    """All arguments with the second party's ticket, signed by its key."""
+    terms = ticket_terms(operation, given, now_ms)
+    signature = sign_ticket(chain, key, operation.contract, operation.name, terms)
+    return {**terms, TICKET: signature}
 
 
 def without_ticket(operation: Operation) -> Operation:

@@ -17,7 +17,6 @@ from client.cli.session import Session, command
 from client.errors import ClientError, NotFound
 from client.interface import (
     PROPOSAL,
-    TICKET,
     Operation,
     arguments_of_json,
     arguments_of_words,
@@ -26,13 +25,12 @@ from client.interface import (
     operations,
     read_record,
     sums_of,
-    ticket_terms,
+    with_ticket,
     without_ticket,
 )
 from node.protocol.encoding import Value
 from node.protocol.errors import Misconfigured
 from node.protocol.json_view import time_to_json, to_json
-from node.protocol.ticket import sign_ticket
 
 if TYPE_CHECKING:
     from client.node_api import NodeApi
@@ -206,11 +204,9 @@ def _with_ticket(
     session: Session, operation: Operation, args: str | None, name: str
 ) -> dict[str, Value]:
     given = _arguments(session, without_ticket(operation), args)
-    terms = ticket_terms(operation, given, time.time_ns() // 1_000_000)
     chain = session.folder.genesis.chain
     holder = session.folder.wallet.open(name)
-    signature = sign_ticket(chain, holder, operation.contract, operation.name, terms)
-    return {**terms, TICKET: signature}
+    return with_ticket(chain, holder, operation, given, time.time_ns() // 1_000_000)
 
 
 def _needed_key(session: Session, name: str | None) -> PrivateKey:

@@ -23,8 +23,16 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     app.add_typer(group, name="demo")
+    command(group, "prepaid")(prepaid)
     command(group, "exchange")(exchange)
     command(group, "payments")(payments)
+
+
+async def prepaid(session: Session) -> None:
+    """A gym card is used, its gym stopped and wound up; two buyers think better of it."""
+    from client.demo.prepaid import play
+
+    await _play(session, play)
 
 
 async def exchange(session: Session) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 
 from client.errors import EXIT_INTERNAL, ClientError, NotFound
 from client.folder import NetworkFolder
-from client.interface import arguments_of_words, find
+from client.interface import arguments_of_words, find, with_ticket, without_ticket
 from client.node_api import NodeApi
 from client.outcomes import Json, Outcome
 from node.protocol.errors import Misconfigured
@@ -68,9 +68,11 @@ class Stage:
 
     # ---- doing
 
-    async def call(self, contract: str, action: str, key: str, fields: Fields) -> Json:
-        """A call that succeeds; the receipt's details."""
-        outcome = await self._call(contract, action, key, fields)
+    async def call(
+        self, contract: str, action: str, key: str, fields: Fields, ticket_from: str | None = None
+    ) -> Json:
+        """A call that succeeds, perhaps with somebody's ticket; the receipt's details."""
+        outcome = await self._call(contract, action, key, fields, ticket_from)
         if outcome.code != "OK":
             raise StoryFailed("DEMO_FAILED", f"{action}: {outcome.code} {outcome.details}")
         return outcome.details
@@ -134,11 +136,19 @@ class Stage:
             self._keys[name] = self.folder.wallet.open(name)
         return self._keys[name]
 
-    async def _call(self, contract: str, action: str, key: str, fields: Fields) -> Outcome:
+    async def _call(
+        self, contract: str, action: str, key: str, fields: Fields, ticket_from: str | None = None
+    ) -> Outcome:
         words = _words(fields)
-        self.command("call", contract, action, *words, "--key", key)
+        consent = [] if ticket_from is None else ["--ticket-from", ticket_from]
+        self.command("call", contract, action, *words, *consent, "--key", key)
         operation = find(self.folder.interface, "actions", contract, action)
-        values = arguments_of_words(operation, words, self.folder.public_key)
+        if ticket_from is None:
+            values = arguments_of_words(operation, words, self.folder.public_key)
+        else:
+            given = arguments_of_words(without_ticket(operation), words, self.folder.public_key)
+            holder, now_ms = self.key(ticket_from), time.time_ns() // 1_000_000
+            values = with_ticket(self.network.chain, holder, operation, given, now_ms)
         return await self.send(key, Call(contract, action, values))
 
 

@@ -88,7 +88,7 @@ class World:
         self.now_ms = self.genesis.created_ms
         self.store = Store(database or MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
         self.salts = Salts(PRIVACY_KEY)
-        limits = Limits(1_000, 1 << 20, 2_000, 10_000, 1)
+        limits = Limits(1_000, 1 << 20, 2_000, 10_000, self.genesis.time_scale)
         self.opener = Opener(self.chain, {1: EPOCH_SECRET})
         self.executor = Executor(
             self.chain,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.cli.main import main
-from client.demo import exchange, payments
+from client.demo import exchange, payments, prepaid
 from client.demo.stage import Stage
 from client.local import LocalNetwork
 from client.node_api import NodeApi
@@ -55,6 +55,16 @@ async def test_payments_and_once_more(network: LocalNetwork, api: NodeApi) -> No
         await payments.play(Stage(network.folder, api, lines.append))
         assert "    ✓ the cinema received 25.00 + 6.00 + 25.00: ¥56.00" in lines
         assert sum("callback" in line for line in lines) == 6
+
+
+async def test_prepaid_on_a_network_whose_days_are_too_long_to_wait_for(
+    network: LocalNetwork, api: NodeApi
+) -> None:
+    lines: list[str] = []
+    await prepaid.play(Stage(network.folder, api, lines.append))
+    assert "    ✓ back to Alice: 300,000 − 97,500: 202500" in lines
+    assert any("--time-scale" in line for line in lines)
+    assert not any("Bob thinks better" in line for line in lines)
 
 
 def test_the_books_balance_on_every_node(
