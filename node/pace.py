@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 # A run is over when no block has been imported for so long.
 IDLE_MS = 2_000
+# A shorter one says nothing of a speed.
+RUN_MS_MIN = 500
 
 
 class Run(NamedTuple):
@@ -51,7 +53,7 @@ class Pace:
 
     @property
     def run(self) -> Run | None:
-        """The last run, if there was any."""
-        if not self._blocks:
+        """The last run, if there was any that was long enough to be counted."""
+        if self._last - self._began < RUN_MS_MIN:
             return None
         return Run(self._blocks, self._transactions, self._last - self._began)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node.pace import IDLE_MS, Pace, Run
+from node.pace import IDLE_MS, RUN_MS_MIN, Pace, Run
 
 
 def test_a_run_is_counted_from_its_first_block_to_its_last() -> None:
@@ -19,7 +19,11 @@ def test_a_run_is_counted_from_its_first_block_to_its_last() -> None:
 
 def test_after_a_pause_another_run_begins() -> None:
     pace = Pace()
-    pace.note(9, 1_000)
-    pace.note(1, 1_001 + IDLE_MS)
-    assert pace.run == Run(1, 1, 0)
-    assert Run(1, 1, 0).blocks_per_second == 1_000
+    for now_ms in (1_000, 1_600):
+        pace.note(9, now_ms)
+    assert pace.run == Run(2, 18, 600)
+    start_ms = 1_601 + IDLE_MS
+    pace.note(1, start_ms)
+    assert pace.run is None  # one block alone says nothing of a speed
+    pace.note(1, start_ms + RUN_MS_MIN)
+    assert pace.run == Run(2, 2, RUN_MS_MIN)

@@ -121,3 +121,40 @@ async def test_a_running_node_is_backed_up_and_restored_without_its_votes(
     network.stop([victim.name])
     assert await groat(network, "node", "check", victim.name) == 0
     await asyncio.to_thread(network.start, [victim.name])
+
+
+async def test_the_day_when_all_were_restored(
+    network: LocalNetwork,
+    shop: Shop,
+    api: NodeApi,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Nobody has anything newer than one backup: by a named override all go on from it."""
+    one = await shop.customer()
+    await shop.visit(one)
+    await agreed(api, nodes=4)
+    names, backup = [node.name for node in network.nodes], tmp_path / "backup"
+    assert await groat(network, "node", "backup", names[0], "--to", str(backup)) == 0
+    booked = one.acknowledged
+    await shop.visit(one)  # which will never have been
+    network.stop(names)
+    for node in network.nodes:
+        for name in ("data", "votes"):
+            await asyncio.to_thread(shutil.rmtree, node.folder / name)
+    restore = ["node", "restore", names[0], "--from", str(backup)]
+    capsys.readouterr()
+    assert await groat(network, *restore, "--votes-lost") == 6
+    assert "--all-restored" in capsys.readouterr().err  # nobody is there to be asked
+    for name in names:
+        restore = ["node", "restore", name, "--from", str(backup), "--all-restored"]
+        assert await groat(network, *restore) == 0
+    await asyncio.to_thread(network.start, names)
+    # Whoever has seen the lost blocks must be told to forget them, as this client is.
+    async with NodeApi(network.folder.genesis, [node.http_url for node in network.nodes]) as anew:
+        shop.api, one.acknowledged = anew, booked
+        await shop.visit(one)
+        await agreed(anew, nodes=4)
+        for node in network.nodes:
+            left = await shop.remaining(one, node.http_url)
+            assert left == PAID + BONUS - VISIT * (booked + 1)
