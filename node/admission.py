@@ -98,21 +98,32 @@ def examine(chain: Chain, opener: Opener, raw: bytes) -> Verdict:
         return Verdict(refusal.code, refusal.message, ())
 
 
-def examine_certified(chain: Chain, opener: Opener, raw: bytes) -> Verdict:
-    """As `examine` for a transaction inside a certified block: its signature was checked by q."""
-    try:
-        return Verdict("", "", _open_seals(opener, parse_transaction(chain, raw)))
-    except Refused as refusal:
-        return Verdict(refusal.code, refusal.message, ())
-
-
 def admit(
     chain: Chain, contracts: Mapping[str, Contract], raw: bytes, verdict: Verdict
 ) -> Candidate:
     """The candidate for `raw`; raises `Refused` where the bytes or the signature are bad."""
     if verdict.code and verdict.code not in SEAL_CODES:
         raise Refused(verdict.code, verdict.message)
+    return _candidate(parse_transaction(chain, raw), contracts, verdict)
+
+
+def admit_certified(
+    chain: Chain, contracts: Mapping[str, Contract], opener: Opener, raw: bytes
+) -> Candidate:
+    """As `admit`, of a transaction whose signature a quorum has checked; parsed once only."""
     transaction = parse_transaction(chain, raw)
+    try:
+        verdict = Verdict("", "", _open_seals(opener, transaction))
+    except Refused as refusal:
+        if refusal.code not in SEAL_CODES:
+            raise
+        verdict = Verdict(refusal.code, refusal.message, ())
+    return _candidate(transaction, contracts, verdict)
+
+
+def _candidate(
+    transaction: Transaction, contracts: Mapping[str, Contract], verdict: Verdict
+) -> Candidate:
     epochs = _epochs_of(transaction)
     if verdict.code:
         return Candidate(transaction, (), verdict.code, {}, epochs, verdict, contracts)
@@ -137,8 +148,7 @@ def admit_again(chain: Chain, contracts: Mapping[str, Contract], candidate: Cand
 
 def unlock(chain: Chain, opener: Opener, candidate: Candidate) -> Candidate:
     """The same transaction with the secrets that are here now; it may remain locked."""
-    raw = candidate.transaction.raw
-    return admit(chain, candidate.contracts, raw, examine_certified(chain, opener, raw))
+    return admit_certified(chain, candidate.contracts, opener, candidate.transaction.raw)
 
 
 def examine_batch(chain: Chain, opener: Opener, raws: Sequence[bytes]) -> list[Verdict]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from contracts.kernel.registry import Contract, genesis_writes, next_validators
-from node.admission import Candidate, admit, examine_certified
+from node.admission import Candidate, admit_certified
 from node.bodies import vote_entry_codec
 from node.code import Code, FixedCode, Library
 from node.code_hashes import genesis_hashes
@@ -164,7 +164,7 @@ def _restore_bodies(
     """The transactions that this node has promised to serve. It verified them before it voted."""
     chain = genesis.chain
     try:
-        return [admit(chain, contracts, raw, examine_certified(chain, opener, raw)) for raw in raws]
+        return [admit_certified(chain, contracts, opener, raw) for raw in raws]
     except Refused as refusal:
         raise StoreFailure(
             "DAMAGED_VOTES", f"the vote database holds an unreadable body ({refusal.code})"

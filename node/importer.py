@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from node.admission import admit, examine_certified
+from node.admission import admit_certified
 from node.code import Code
 from node.execution import (
     NO_EPOCH_SECRET,
@@ -107,8 +107,7 @@ class Importer:
         chain, contracts = self._chain, self._code.at(block.header.height)
         try:
             candidates = [
-                admit(chain, contracts, raw, examine_certified(chain, self._opener, raw))
-                for raw in block.transactions
+                admit_certified(chain, contracts, self._opener, raw) for raw in block.transactions
             ]
             result = self._executor.execute_block(header.height, header.time_ms, candidates)
         except Refused as refusal:
