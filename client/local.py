@@ -177,15 +177,17 @@ class LocalNode:
         """
         if self.process is not None:
             raise NodeFailure("STILL_RUNNING", f"{self.name} runs; stop it to audit its state")
+        password = find_node_password([self])
         command = [*python_node(), "audit", "--folder", str(self.folder)]
         for path in books:
             command += ["--books", str(path.absolute())]
         done = subprocess.run(  # noqa: S603
             command,
+            input="" if password is None else password.decode() + "\n",
             capture_output=True,
             text=True,
             timeout=AUDIT_SECONDS_MAX,
-            env=node_environment(None),
+            env=node_environment(None if password is None else STANDARD_INPUT),
             check=False,
         )
         try:

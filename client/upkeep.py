@@ -57,13 +57,20 @@ def backup(one: LocalNode, target: Path, progress: Progress) -> dict[str, Any]:
 
 
 def restore(
-    one: LocalNode, source: Path, vote_from: int | None, progress: Progress
+    one: LocalNode,
+    source: Path,
+    vote_from: int | None,
+    progress: Progress,
+    password_file: Path | None = None,
 ) -> dict[str, Any]:
     """Give a stopped node the state of a backup.
 
-    With `vote_from` its votes may be lost: it signs nothing below that height.
+    With `vote_from` its votes may be lost: it signs nothing below that height. `password_file` has
+    the password of the node that made the backup, if it is not this one's.
     """
     arguments = ["--backup", str(source), *_vote_from(vote_from)]
+    if password_file is not None:
+        arguments += ["--password-file", str(password_file)]
     return _run(one, "restore", progress, arguments)
 
 

@@ -116,6 +116,7 @@ def _add_upkeep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     restore = commands.add_parser("restore", help="give a stopped node the state of a backup")
     restore.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     restore.add_argument("--backup", type=Path, required=True, help="what `backup` made")
+    restore.add_argument("--password-file", type=Path, help="the backup's, if it has another")
     _add_vote_from(restore)
     restore.set_defaults(run=_restore)
 
@@ -238,7 +239,7 @@ def _backup(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     from node.backup import restore_folder
 
-    return restore_folder(options.folder, options.backup, options.vote_from)
+    return restore_folder(options.folder, options.backup, options.vote_from, options.password_file)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from node.state.keyvalue import KeyValue
 from node.state.layout import GENESIS_KEY, HEAD_KEY, decoded, head_codec
 from node.state.staging import Staging
+from node.state.vault import Vault
 
 STAGED_SUFFIX = ".staged"
 REPLACED_SUFFIX = ".replaced"
@@ -30,10 +31,10 @@ def staged_path(data: Path) -> Path:
     return data.with_name(data.name + STAGED_SUFFIX)
 
 
-def open_staging(data: Path, open_database: Opener) -> Staging:
+def open_staging(data: Path, open_database: Opener, vault: Vault) -> Staging:
     """The staging of a node; what was begun before is still there."""
     path = staged_path(data)
-    return Staging(lambda: open_database(path), path.exists())
+    return Staging(lambda: open_database(path), vault, path.exists())
 
 
 def adopt(data: Path, open_database: Opener) -> None:

@@ -35,10 +35,11 @@ from node.query import Query
 from node.roster import Peers, Roster
 from node.service import LiveService
 from node.snapshots import SNAPSHOT_FOLDER, SnapshotMaker
-from node.state.keyvalue import KeyValue
 from node.state.level import open_level
+from node.state.sealed import SealedKeyValue
 from node.state.shelf import FolderShelf
 from node.state.vote_log import open_vote_database
+from node.vaults import open_vault
 from node.verifier import Verifier
 
 HALTED_EXIT = 1
@@ -68,7 +69,8 @@ def run_node(settings: NodeSettings) -> int:
 
 def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
     """Run one core until it ends; None if another one is to follow, on an adopted snapshot."""
-    staging = open_staging(settings.data, open_level) if settings.snapshots else None
+    vault = open_vault(settings.storage_key)
+    staging = open_staging(settings.data, open_level, vault) if settings.snapshots else None
     try:
         database = open_level(settings.data)
         core = open_core(
@@ -76,13 +78,14 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
             bundled(),
             settings.key,
             settings.secret,
+            vault,
             database,
             open_vote_database(settings.votes),
-            shelf=FolderShelf(settings.folder / SNAPSHOT_FOLDER),
+            shelf=FolderShelf(settings.folder / SNAPSHOT_FOLDER, vault),
             staging=staging,
         )
         try:
-            return _run_loop(_serve(settings, core, database, verifier))
+            return _run_loop(_serve(settings, core, SealedKeyValue(database, vault), verifier))
         finally:
             core.store.close()
             core.votes.close()
@@ -92,7 +95,7 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
 
 
 async def _serve(
-    settings: NodeSettings, core: Core, database: KeyValue, verifier: Verifier
+    settings: NodeSettings, core: Core, database: SealedKeyValue, verifier: Verifier
 ) -> int | None:
     every = settings.genesis.snapshot_every
     snapshots = SnapshotMaker(core.store.snapshot_source, settings.folder / SNAPSHOT_FOLDER, every)

@@ -18,13 +18,14 @@ from contracts.kernel.ledger import ACCOUNTS, Account
 from contracts.kernel.registry import audit
 from node.code import Code
 from node.code_hashes import bundled
-from node.config import NodeConfig
+from node.folder import load_node
 from node.protocol.audit_file import FORMATS, Row, chained, row, write_head, write_line
 from node.protocol.errors import Misconfigured, StoreFailure
 from node.protocol.genesis import Genesis
 from node.protocol.json_view import time_to_json, to_json
 from node.state.level import open_level
 from node.state.store import Store
+from node.vaults import open_vault
 
 EXIT_BROKEN = 1
 
@@ -37,14 +38,13 @@ def audit_folder(folder: Path, books: Sequence[Path] = ()) -> int:
     for path in books:
         if path.suffix not in FORMATS:
             raise Misconfigured("BAD_CONFIG", f"{path}: books are written as .csv or .jsonl")
-    config = NodeConfig.load(folder / "node.toml")
-    genesis = Genesis.load(folder / config.genesis)
-    data = folder / config.data
+    settings = load_node(folder)
+    genesis, data = settings.genesis, settings.data
     if not data.exists():
         raise StoreFailure("NO_DATABASE", f"{data} does not exist; has this node ever run?")
     database = open_level(data)
     try:
-        store = Store(database, genesis.tree_depth, genesis.hash)
+        store = Store(database, open_vault(settings.storage_key), genesis.tree_depth, genesis.hash)
         reports = audit(Code(store, bundled()), store)
         violations = {name: list(report.violations) for name, report in reports.items()}
         broken = sum(len(texts) for texts in violations.values())

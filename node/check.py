@@ -25,8 +25,10 @@ from node.state.findings import Finding
 from node.state.inspection import Inspection
 from node.state.keyvalue import KeyValue
 from node.state.level import open_level
+from node.state.vault import Vault
 from node.state.vote_log import VoteLog, open_vote_database
 from node.trust import trust_with
+from node.vaults import open_vault
 
 EXIT_DAMAGED = 1
 PROGRESS_MS = 500
@@ -61,18 +63,24 @@ def check_node(settings: NodeSettings, progress: inspection.Progress) -> list[Fi
             raise
         return [_fault("files", failure)]
     try:
-        findings = inspect(settings.genesis, settings.secret.privacy_key, database, progress)
+        vault = open_vault(settings.storage_key)
+        privacy_key = settings.secret.privacy_key
+        findings = inspect(settings.genesis, privacy_key, vault, database, progress)
     finally:
         database.close()
     return [*findings, check_votes(settings)]
 
 
 def inspect(
-    genesis: Genesis, privacy_key: bytes, database: KeyValue, progress: inspection.Progress
+    genesis: Genesis,
+    privacy_key: bytes,
+    vault: Vault,
+    database: KeyValue,
+    progress: inspection.Progress,
 ) -> list[Finding]:
     """The findings about an open state database."""
     trust = trust_with(genesis, Salts(privacy_key))
-    return Inspection(trust, database.snapshot(), progress).run()
+    return Inspection(trust, vault, database.snapshot(), progress).run()
 
 
 def check_votes(settings: NodeSettings) -> Finding:
@@ -80,16 +88,17 @@ def check_votes(settings: NodeSettings) -> Finding:
     if not settings.votes.exists():
         return Finding("votes", "", (f"{settings.votes} is missing",), 1)
     try:
-        log = VoteLog(open_vote_database(settings.votes))
+        database = open_vote_database(settings.votes)
     except StoreFailure as failure:
         return _fault("votes", failure)
     try:
+        log = VoteLog(database, open_vault(settings.storage_key))
         entries = [vote_entry_codec.decode(raw).record for raw in log.load()]
         read_records(settings.genesis.chain, settings.key.public_key, entries)
     except GroatError as failure:
         return _fault("votes", failure)
     finally:
-        log.close()
+        database.close()
     return Finding("votes", f"{len(entries):,} records", (), 0)
 
 

@@ -8,11 +8,11 @@ The chain says by hashes of sources what each height runs; a `Library` finds the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from contracts.kernel.contract import Contract
 from contracts.kernel.registry import Version, code_at, code_coming, is_private
-from contracts.kernel.state import Reader
+from contracts.kernel.state import Reader, Table
 from node.outputs import Alarm
 from node.protocol.errors import Misconfigured
 
@@ -43,7 +43,7 @@ class Library:
 
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
-        self._public = _tables([one for of in versions.values() for one in of.values()])
+        self._tables = _tables([one for of in versions.values() for one in of.values()])
         self._known: dict[tuple[tuple[str, bytes], ...], Contracts] = {}
 
     def holds(self, name: str, source_hash: bytes) -> bool:
@@ -52,7 +52,7 @@ class Library:
 
     def is_private(self, table: str) -> bool:
         """Whether a table of any version here is private."""
-        return not self._public[table]
+        return not self._tables[table].public
 
     def find(self, hashes: Mapping[str, bytes], dev: bool = False) -> Contracts:
         """Just these versions; raises `Misconfigured` `UNKNOWN_CONTRACT_HASH`."""
@@ -70,14 +70,19 @@ class Library:
         return self._known[key]
 
 
-def _tables(contracts: list[Contract]) -> dict[str, bool]:
-    """Whether each table is public: the same in all versions, since state roots rest on it."""
-    public: dict[str, bool] = {}
+def _tables(contracts: list[Contract]) -> dict[str, Table[Any]]:
+    """Each table by name.
+
+    State roots rest on what is private, and databases on what is secret: that is the same in all
+    versions.
+    """
+    tables: dict[str, Table[Any]] = {}
     for contract in contracts:
         for table in contract.tables:
-            if public.setdefault(table.name, table.public) != table.public:
-                raise AssertionError(f"{table.name} is private in one version only")
-    return public
+            known = tables.setdefault(table.name, table)
+            if (known.public, known.secret) != (table.public, table.secret):
+                raise AssertionError(f"{table.name} is not private alike in all versions")
+    return tables
 
 
 class Code(Mapping[str, Contract]):

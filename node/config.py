@@ -169,6 +169,7 @@ class NodeConfig(Settings):
     listen: ListenAddress
     http: ListenAddress
     key: str = "node.key.json"
+    storage_key: str = "storage.key.json"
     password_file: str = ""
     data: str = "data"
     votes: str = "votes"

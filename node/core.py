@@ -32,6 +32,7 @@ from node.state.keyvalue import KeyValue
 from node.state.shelf import NO_SNAPSHOTS, Shelf
 from node.state.staging import Staging
 from node.state.store import Store
+from node.state.vault import Vault
 from node.state.vote_log import VoteLog
 from node.sync import SnapshotSource, Sync
 from node.trust import trust_of
@@ -56,6 +57,7 @@ def open_core(
     contracts: Library | Mapping[str, Contract],
     key: PrivateKey,
     secret: CommitteeSecret,
+    vault: Vault,
     state_database: KeyValue,
     vote_database: KeyValue,
     progress: Callable[[int], None] | None = None,
@@ -69,7 +71,7 @@ def open_core(
     `Misconfigured` `UNKNOWN_CONTRACT_HASH` where it needs a version that is not in the library.
     """
     chain = genesis.chain
-    store = Store(state_database, genesis.tree_depth, genesis.hash, progress)
+    store = Store(state_database, vault, genesis.tree_depth, genesis.hash, progress)
     salts = Salts(secret.privacy_key)
     keyring = Keyring(genesis.chain_id, key, store, secret.epochs)
     opener = Opener(chain, keyring)
@@ -77,7 +79,7 @@ def open_core(
     executor = Executor(chain, code, store, store.tree, salts, _limits(genesis), opener)
     if store.is_new:
         _write_genesis(genesis, code, store, executor)
-    votes = _open_votes(vote_database, store)
+    votes = _open_votes(vote_database, vault, store)
     entries = [vote_entry_codec.decode(raw) for raw in votes.load()]
     restored = _restore_bodies(
         genesis, code.now, opener, [raw for entry in entries for raw in entry.raws]
@@ -119,8 +121,8 @@ def _write_genesis(genesis: Genesis, code: Code, store: Store, executor: Executo
     store.commit(store.genesis_batch(writes, delta))
 
 
-def _open_votes(database: KeyValue, store: Store) -> VoteLog:
-    votes = VoteLog(database)
+def _open_votes(database: KeyValue, vault: Vault, store: Store) -> VoteLog:
+    votes = VoteLog(database, vault)
     if votes.is_new and store.head.height > 0:
         raise StoreFailure(
             "VOTES_MISSING",
@@ -142,7 +144,8 @@ def _sync(
     height = store.head.height
     source = None
     if staging is not None:
-        source = SnapshotSource(trust_of(genesis, secret), genesis.snapshot_every, staging.records)
+        every, trust = genesis.snapshot_every, trust_of(genesis, secret)
+        source = SnapshotSource(trust, staging.vault, every, staging.records)
     is_adopted = 0 < height == store.oldest.history
     return Sync(importer, height, validators, source, is_adopted=is_adopted)
 

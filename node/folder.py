@@ -26,7 +26,15 @@ from node.protocol.committee import (
 from node.protocol.errors import Misconfigured
 from node.protocol.genesis import Genesis, interface_hash
 from node.protocol.keys import PrivateKey
-from node.protocol.keystore import decrypt_key, read_private_file, write_private_file
+from node.protocol.keystore import (
+    decrypt_key,
+    decrypt_seed,
+    encrypt_seed,
+    make_seed,
+    read_header,
+    read_private_file,
+    write_private_file,
+)
 from node.protocol.password import find_password
 from node.protocol.settings import split_address
 
@@ -43,6 +51,8 @@ class NodeSettings:
     genesis: Genesis
     interface: dict[str, Any]
     key: PrivateKey
+    storage_key: bytes
+    storage_key_file: Path
     secret: CommitteeSecret
     listen: tuple[str, int]
     http: tuple[str, int]
@@ -60,19 +70,24 @@ class NodeSettings:
         return min(shutil.disk_usage(path).free for path in (self.data, self.votes))
 
 
-def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
+def load_node(
+    folder: Path, password: bytes | None = None, *, storage_key_lost: bool = False
+) -> NodeSettings:
     """Open a node's folder; the password is looked for unless given.
 
-    Raises `Misconfigured` with the code of what is wrong: `NO_FILE`, `NO_GENESIS`, `BAD_CONFIG`,
+    A storage key that is missing is made anew only where it is said to be lost. Raises
+    `Misconfigured` with the code of what is wrong: `NO_FILE`, `NO_GENESIS`, `BAD_CONFIG`,
     `WRONG_INTERFACE`, `UNKNOWN_CONTRACT_HASH`, `CONTRACT_LINT`, `NO_PASSWORD`, `BAD_PASSWORD`,
-    `BAD_KEYSTORE`, `NOT_A_VALIDATOR` or `BAD_EPOCH_WRAP`.
+    `BAD_KEYSTORE`, `NO_STORAGE_KEY`, `NOT_A_VALIDATOR` or `BAD_EPOCH_WRAP`.
     """
     config = NodeConfig.load(folder / "node.toml")
     genesis = Genesis.load(folder / config.genesis)
     if not (folder / config.data).exists():
         check_contracts(genesis)  # later it is the state that says which versions are needed
     interface = _load_interface(folder / config.interface, genesis)
+    password = password or _password_for(folder, config)
     key = open_node_key(folder, config, password)
+    storage_key = _open_storage_key(folder, config, password, lost=storage_key_lost)
     joining = _load_joining(folder)
     return NodeSettings(
         name=config.name,
@@ -80,6 +95,8 @@ def load_node(folder: Path, password: bytes | None = None) -> NodeSettings:
         genesis=genesis,
         interface=interface,
         key=key,
+        storage_key=storage_key,
+        storage_key_file=folder / config.storage_key,
         secret=committee_secret(genesis, key, folder),
         listen=split_address(config.listen),
         http=split_address(config.http),
@@ -101,8 +118,7 @@ def open_node_key(folder: Path, config: NodeConfig, password: bytes | None = Non
     """
     path = folder / config.key
     content = read_private_file(path)
-    known = folder / config.password_file if config.password_file else None
-    return decrypt_key(content, password or find_password(known), str(path))
+    return decrypt_key(content, password or _password_for(folder, config), str(path))
 
 
 def committee_secret(genesis: Genesis, key: PrivateKey, folder: Path) -> CommitteeSecret:
@@ -122,6 +138,33 @@ def keep_wrap(folder: Path, epoch: int, wrap: bytes) -> None:
     incoming.unlink(missing_ok=True)
     write_private_file(incoming, wraps.model_dump_json(indent=1) + "\n")
     incoming.replace(path)
+
+
+def node_password(folder: Path) -> bytes:
+    """The password of the node in `folder`; raises `Misconfigured` as `find_password` does."""
+    return _password_for(folder, NodeConfig.load(folder / "node.toml"))
+
+
+def _password_for(folder: Path, config: NodeConfig) -> bytes:
+    return find_password(folder / config.password_file if config.password_file else None)
+
+
+def _open_storage_key(folder: Path, config: NodeConfig, password: bytes, *, lost: bool) -> bytes:
+    """The key under which this node's databases and snapshots rest; no other node has it."""
+    path = folder / config.storage_key
+    if path.exists():
+        return decrypt_seed(read_private_file(path), password, str(path))
+    if not lost:
+        raise Misconfigured(
+            "NO_STORAGE_KEY",
+            f"{path} is missing, without which nothing stored here can be read; put it back, or "
+            f"if it is lost, `groat node repair {config.name} --votes-lost` makes a new one and "
+            "fetches the chain from the peers again",
+        )
+    storage_key = make_seed()
+    cost = read_header(read_private_file(folder / config.key), config.key).n
+    write_private_file(path, encrypt_seed(storage_key, config.name, password, cost))
+    return storage_key
 
 
 def _load_joining(folder: Path) -> Joining | None:

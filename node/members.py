@@ -1,6 +1,6 @@
 """A member's side of founding: its node's own keys first, and later what the founder answers.
 
-    DIR/nodes/NAME/{node.toml,node.key.json,tls.key}    made here, never leave this host
+    DIR/nodes/NAME/{node.toml,node.key.json,storage.key.json,tls.key}    never leave this host
     DIR/NAME.member.json                                the public parts, for the founder
     DIR/nodes/NAME/{tls.crt,ca.crt}, DIR/{genesis,interface,network}.json    from the admission
 
@@ -29,6 +29,8 @@ from node.protocol.keys import PrivateKey
 from node.protocol.keystore import (
     SCRYPT_N,
     encrypt_key,
+    encrypt_seed,
+    make_seed,
     read_header,
     read_private_file,
     write_private_file,
@@ -46,6 +48,7 @@ class NewNode:
     member: Member
     config: NodeConfig
     key: PrivateKey
+    storage_key: bytes
     tls_key: bytes
 
     @classmethod
@@ -74,13 +77,16 @@ class NewNode:
             )
         except ValidationError as error:
             raise misconfigured(error, "node") from None
-        return cls(member, config, key, tls_key)
+        return cls(member, config, key, make_seed(), tls_key)
 
     def files(self, password: bytes, scrypt_n: int) -> dict[str, str | bytes]:
         """The content of its folder so far, by path within DIR."""
         name = self.member.name
         return {
             f"nodes/{name}/node.key.json": encrypt_key(self.key, name, password, scrypt_n),
+            f"nodes/{name}/storage.key.json": encrypt_seed(
+                self.storage_key, name, password, scrypt_n
+            ),
             f"nodes/{name}/tls.key": self.tls_key,
             f"nodes/{name}/node.toml": _to_toml(self.config),
         }

@@ -17,8 +17,8 @@ from node.disk import Disk
 from node.protocol.block import Receipt
 from node.protocol.errors import StoreFailure
 from node.state import pruning
-from node.state.keyvalue import KeyValue
 from node.state.layout import Oldest
+from node.state.sealed import SealedKeyValue
 from node.state.shelf import Shelf
 from node.state.store import Store
 
@@ -31,7 +31,13 @@ class Pruner:
     """Prunes one node's database; with `keep` 0 never."""
 
     def __init__(
-        self, store: Store, database: KeyValue, disk: Disk, shelf: Shelf, keep: int, every: int
+        self,
+        store: Store,
+        database: SealedKeyValue,
+        disk: Disk,
+        shelf: Shelf,
+        keep: int,
+        every: int,
     ) -> None:
         """`keep` blocks stay at least; looked after once in `every` blocks."""
         self._store = store

@@ -21,7 +21,9 @@ from node.folder import NodeSettings, load_node
 from node.protocol.errors import StoreFailure
 from node.protocol.json_view import time_to_json
 from node.state.level import open_level
+from node.state.vault import Vault
 from node.state.vote_log import VoteLog, open_vote_database
+from node.vaults import open_vault
 
 
 def repair_folder(folder: Path, vote_from: int | None = None) -> int:
@@ -29,7 +31,7 @@ def repair_folder(folder: Path, vote_from: int | None = None) -> int:
 
     With `vote_from` the votes may be lost: it signs nothing below that height.
     """
-    settings = load_node(folder)
+    settings = load_node(folder, storage_key_lost=vote_from is not None)
     votes = check_votes(settings)
     if not votes.ok and vote_from is None:
         raise StoreFailure(
@@ -45,7 +47,7 @@ def repair_folder(folder: Path, vote_from: int | None = None) -> int:
     if vote_from is not None:
         set_votes(settings, votes.ok, vote_from)
     aside = put_aside(settings.data)
-    log = VoteLog(open_vote_database(settings.votes))
+    log = VoteLog(open_vote_database(settings.votes), open_vault(settings.storage_key))
     watches_below = log.vote_from
     log.close()
     report = {"set_aside": str(aside), "votes": votes.seen, "watches_below": str(watches_below)}
@@ -58,20 +60,20 @@ def set_votes(settings: NodeSettings, sound: bool, vote_from: int) -> None:
 
     From 0 on: the whole network begins again at a backup, and old votes are about nothing.
     """
-    votes = settings.votes
+    votes, vault = settings.votes, open_vault(settings.storage_key)
     if sound and vote_from:
-        _raise_floor(votes, vote_from)
+        _raise_floor(votes, vault, vote_from)
         return
     fresh = votes.with_name(votes.name + ".incoming")
     shutil.rmtree(fresh, ignore_errors=True)
-    _raise_floor(fresh, vote_from)
+    _raise_floor(fresh, vault, vote_from)
     if votes.exists():
         put_aside(votes)
     fresh.rename(votes)
 
 
-def _raise_floor(votes: Path, vote_from: int) -> None:
-    log = VoteLog(open_vote_database(votes))
+def _raise_floor(votes: Path, vault: Vault, vote_from: int) -> None:
+    log = VoteLog(open_vote_database(votes), vault)
     log.raise_floor(vote_from)
     log.close()
 

@@ -30,12 +30,14 @@ from node.state.keyvalue import Records
 from node.state.restoring import Assembly
 from node.state.snapshot import manifest_codec
 from node.state.trust import Trust
+from node.state.vault import Vault
 
 
 class SnapshotSource(NamedTuple):
     """What fetching snapshots needs: whom to trust, how far apart they are, what is staged."""
 
     trust: Trust
+    vault: Vault
     every: int
     staged: Records | None
 
@@ -64,7 +66,7 @@ class Sync:
         self._manifest_giver = b""
         self._state = StateSync()
         if snapshots is not None and snapshots.staged is not None:
-            self._resume(Assembly.resumed(snapshots.trust, snapshots.staged))
+            self._resume(Assembly.resumed(snapshots.trust, snapshots.vault, snapshots.staged))
         self.pace: Final = Pace()
 
     @property
@@ -219,7 +221,7 @@ class Sync:
             raise Refused("BAD_SNAPSHOT", f"a manifest cannot be read ({refusal.code})") from None
         if manifest.height != given.height:
             raise Refused("BAD_SNAPSHOT", "it is of another height")
-        assembly = Assembly(self._snapshots.trust, manifest)
+        assembly = Assembly(self._snapshots.trust, self._snapshots.vault, manifest)
         if assembly.validators.at(self.head + 1) != self._validators:
             raise Refused("BAD_SNAPSHOT", "its validators are not those of our own blocks")
         return assembly

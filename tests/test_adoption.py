@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from node.adoption import adopt, open_staging, staged_path
-from node.state.keyvalue import KeyValue
 from node.state.level import open_level
 from node.state.restoring import Assembly, read_snapshot
+from node.state.sealed import SealedKeyValue
 from node.state.snapshot import file_name, make_snapshot, manifest_codec
 from node.state.snapshot_files import SnapshotFiles
 from node.state.store import Store
 from node.trust import trust_with
-from tests.http.support import World
+from tests.http.support import VAULT, World
 
 OLD_BLOCKS, NEW_BLOCKS = 2, 6
 
@@ -33,7 +33,7 @@ class Folder:
             self.world.commit(self.world.consume(seq))
         for _ in make_snapshot(self.world.store.snapshot_source(), path / "made"):
             pass
-        self.files = SnapshotFiles(path / "made" / str(NEW_BLOCKS))
+        self.files = SnapshotFiles(path / "made" / str(NEW_BLOCKS), VAULT)
         database = open_level(self.data)
         behind = World(database)
         behind.open_shop()
@@ -41,14 +41,14 @@ class Folder:
 
     def stage(self, files: int | None = None) -> None:
         """Put the snapshot together, or only so many files of it after the manifest."""
-        staging = open_staging(self.data, open_level)
+        staging = open_staging(self.data, open_level, VAULT)
         raw = self.files.read("manifest")
         assert raw is not None
         if staging.records is None:
-            assembly = Assembly(self.trust, manifest_codec.decode(raw))
+            assembly = Assembly(self.trust, VAULT, manifest_codec.decode(raw))
             staging.begin(assembly.begin())
         else:
-            resumed = Assembly.resumed(self.trust, staging.records)
+            resumed = Assembly.resumed(self.trust, VAULT, staging.records)
             assert resumed is not None
             assembly = resumed
         while assembly.following is not None and files != 0:
@@ -65,7 +65,7 @@ class Folder:
         database = open_level(self.data)
         try:
             genesis = self.world.genesis
-            return Store(database, genesis.tree_depth, genesis.hash).head.height
+            return Store(database, VAULT, genesis.tree_depth, genesis.hash).head.height
         finally:
             database.close()
 
@@ -144,10 +144,10 @@ def test_a_snapshot_that_the_state_has_passed_is_dropped(folder: Folder) -> None
 
 def test_a_new_one_wipes_what_was_begun(folder: Folder) -> None:
     folder.stage(5)
-    staging = open_staging(folder.data, open_level)
+    staging = open_staging(folder.data, open_level, VAULT)
     raw = folder.files.read("manifest")
     assert raw is not None
-    assembly = Assembly(folder.trust, manifest_codec.decode(raw))
+    assembly = Assembly(folder.trust, VAULT, manifest_codec.decode(raw))
     puts = assembly.begin()
     staging.begin(puts)
     records = staging.records
@@ -157,7 +157,7 @@ def test_a_new_one_wipes_what_was_begun(folder: Folder) -> None:
 
 
 def test_nothing_is_opened_before_it_is_needed(folder: Folder) -> None:
-    staging = open_staging(folder.data, open_level)
+    staging = open_staging(folder.data, open_level, VAULT)
     assert staging.records is None
     staging.reopen()
     staging.close()
@@ -174,9 +174,9 @@ def test_the_state_is_never_in_memory_as_a_whole(folder: Folder) -> None:
         def write(self, puts: list[tuple[bytes, bytes | None]], sync: bool) -> None:
             sizes.append(sum(len(key) + len(value or b"") for key, value in puts))
 
-    database: KeyValue = Recorder()  # type: ignore[assignment]
+    database = SealedKeyValue(Recorder(), VAULT)  # type: ignore[arg-type]
     state = sorted(folder.files.folder.glob("state-*"))
-    assembly = read_snapshot(folder.files.folder, folder.trust, database, lambda *_: None)
+    assembly = read_snapshot(folder.files, folder.trust, database, lambda *_: None)
     assert assembly.manifest.height == NEW_BLOCKS
     assert len(state) > 5
     of_state = sizes[: len(state)]

@@ -19,13 +19,16 @@ from node.state.findings import Finding
 from node.state.keyvalue import KeyValue, MemoryKeyValue, Put
 from node.state.layout import HANDOVERS, number
 from node.state.restoring import read_snapshot
+from node.state.sealed import SealedKeyValue
 from node.state.snapshot import MANIFEST, Manifest, make_snapshot, manifest_codec
+from node.state.snapshot_files import SnapshotFiles
 from node.state.store import Store
 from node.trust import trust_with
 from tests.sim.cluster import FOUNDERS, Cluster
-from tests.sim.world import SECRET
+from tests.sim.world import SECRET, vault_of
 
 SIZE = 8
+VAULT = vault_of(f"node{SIZE - 1}")
 SALTS = Salts(SECRET.privacy_key)
 
 
@@ -58,21 +61,23 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
 
 
 def findings(chain: Chain, database: KeyValue) -> dict[str, Finding]:
-    found = inspect(chain.cluster.genesis, SECRET.privacy_key, database, lambda *_: None)
+    found = inspect(chain.cluster.genesis, SECRET.privacy_key, VAULT, database, lambda *_: None)
     return {finding.check: finding for finding in found}
 
 
 def restored(chain: Chain, folder: Path) -> MemoryKeyValue:
     genesis, database = chain.cluster.genesis, MemoryKeyValue()
-    read_snapshot(folder, trust_with(genesis, SALTS), database, lambda *_: None)
+    files, trust = SnapshotFiles(folder, VAULT), trust_with(genesis, SALTS)
+    read_snapshot(files, trust, SealedKeyValue(database, VAULT), lambda *_: None)
     return database
 
 
 def altered(chain: Chain, folder: Path, change: Callable[[Manifest], Manifest]) -> Path:
     """The snapshot with another manifest."""
     shutil.copytree(chain.snapshot, folder)
-    path = folder / MANIFEST
-    path.write_bytes(encode(change(manifest_codec.decode(path.read_bytes()))))
+    files = SnapshotFiles(folder, VAULT)
+    manifest = manifest_codec.decode(files.read(MANIFEST) or b"")
+    files.write(MANIFEST, encode(change(manifest)))
     return folder
 
 
@@ -126,7 +131,7 @@ def test_a_database_that_began_with_a_snapshot_is_checked_from_the_founders_on(
     assert [finding for finding in found.values() if not finding.ok] == []
     assert found["validators"].seen == "9 sets"
     genesis = chain.cluster.genesis
-    store = Store(database, genesis.tree_depth, genesis.hash)
+    store = Store(database, VAULT, genesis.tree_depth, genesis.hash)
     assert store.handovers() == chain.store.handovers()
     assert store.handover(store.handovers()[2].first_height) == store.handovers()[2]
     assert store.handover(1) is None

@@ -24,7 +24,7 @@ from node.protocol.messages import Commit, Message, Prepare, PrePrepare
 from node.protocol.transaction import Call, Transaction, sign_transaction
 from node.state.keyvalue import MemoryKeyValue, Put
 from node.verifier import Verifier
-from tests.sim.world import SECRET, Shape, found, key_of
+from tests.sim.world import SECRET, Shape, found, key_of, vault_of
 
 GENESIS = found(Shape(size=1, more_than=0, base_ms=1_000, cap_ms=8_000))
 PLENTY = 1 << 40
@@ -63,7 +63,7 @@ class Station:
         self.votes = FullDisk("vote", self.events)
         self.free = PLENTY
         self.core: Core = open_core(
-            GENESIS, CONTRACTS, key_of("node0"), SECRET, self.state, self.votes
+            GENESIS, CONTRACTS, key_of("node0"), SECRET, vault_of("node0"), self.state, self.votes
         )
         self.events.clear()
         self.driver = Driver(self.core, cast(Verifier, self), lambda: self.free)
@@ -175,7 +175,8 @@ async def test_work_goes_on_where_it_stopped_once_there_is_room(which: str, torn
         written += 1 if event == "vote" else -1 if event.startswith("send") else 0
         assert written >= 0
     # What was written twice is there once: a restart finds the chain and its votes sound.
-    again = open_core(GENESIS, CONTRACTS, key_of("node0"), SECRET, station.state, station.votes)
+    disks = station.state, station.votes
+    again = open_core(GENESIS, CONTRACTS, key_of("node0"), SECRET, vault_of("node0"), *disks)
     assert again.store.head.height == 2
     assert again.store.head.transactions == 2
 

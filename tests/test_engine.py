@@ -29,7 +29,7 @@ from node.protocol.genesis import Genesis
 from node.protocol.messages import BlockRange, Head, Message, Transactions
 from node.protocol.transaction import Call, Transaction, sign_transaction
 from node.state.keyvalue import MemoryKeyValue
-from tests.sim.world import SECRET, Shape, found, key_of
+from tests.sim.world import SECRET, Shape, found, key_of, vault_of
 
 GENESIS = found(Shape(size=4, more_than=2, base_ms=1_000, cap_ms=8_000))
 START_MS = GENESIS.created_ms + 60_000
@@ -47,7 +47,7 @@ class Node:
         genesis: Genesis,
         secret: CommitteeSecret,
     ) -> None:
-        self.key = key_of(name)
+        self.key, self.vault = key_of(name), vault_of(name)
         self.genesis = genesis
         self.contracts = contracts
         self.secret = secret
@@ -68,7 +68,7 @@ class Node:
     def open(self) -> Core:
         """What starts on the disks as they are."""
         disks = self.state_disk, self.vote_disk
-        return open_core(self.genesis, self.contracts, self.key, self.secret, *disks)
+        return open_core(self.genesis, self.contracts, self.key, self.secret, self.vault, *disks)
 
     @property
     def height(self) -> int:

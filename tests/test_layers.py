@@ -100,6 +100,7 @@ SHELL = {
     "node.roster",
     "node.service",
     "node.snapshots",
+    "node.vaults",
     "node.vitals",
 }
 
@@ -139,6 +140,7 @@ DOORS: dict[str, set[str]] = {
         "node.protocol.keys",
         "node.protocol.keystore",
         "node.protocol.sealing",
+        "node.state.vault",
     },
     "socket": {"node.net", "client.cli.doctor"},
     "ssl": {"node.net"},
@@ -152,6 +154,7 @@ DOORS: dict[str, set[str]] = {
         "node.net",
         "node.protocol.keystore",
         "node.protocol.sealing",
+        "node.state.vault",
     },
     "threading": set(),
     "multiprocessing": {"node.verifier"},

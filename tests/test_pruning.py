@@ -19,10 +19,12 @@ from node.state.keyvalue import KeyValue, MemoryKeyValue
 from node.state.layout import EVERYTHING, HISTORY, Oldest
 from node.state.level import open_level
 from node.state.pruning import first_needed, prune_blocks, prune_history
+from node.state.sealed import SealedKeyValue
 from node.state.shelf import NO_SNAPSHOTS
 from node.state.snapshot import make_snapshot
 from node.state.store import Store
-from tests.http.support import PRIVACY_KEY, World
+from node.state.vault import Vault
+from tests.http.support import PRIVACY_KEY, VAULT, World
 from tests.sim.cluster import FOUNDERS, Cluster
 from tests.sim.world import SECRET
 
@@ -41,7 +43,12 @@ def grown(database: KeyValue) -> World:
     return world
 
 
-def prune(database: KeyValue, below: int) -> None:
+def sealed(database: KeyValue, vault: Vault = VAULT) -> SealedKeyValue:
+    return SealedKeyValue(database, vault)
+
+
+def prune(database: KeyValue, below: int, vault: Vault = VAULT) -> None:
+    database = sealed(database, vault)
     oldest = EVERYTHING
     for step in prune_blocks(database, oldest, below):
         database.write(step.puts, sync=False)
@@ -51,11 +58,11 @@ def prune(database: KeyValue, below: int) -> None:
 
 
 def reopened(world: World, database: KeyValue) -> Store:
-    return Store(database, world.genesis.tree_depth, world.genesis.hash)
+    return Store(database, VAULT, world.genesis.tree_depth, world.genesis.hash)
 
 
 def faults(world: World, database: KeyValue) -> list[str]:
-    found = inspect(world.genesis, PRIVACY_KEY, database, lambda *_: None)
+    found = inspect(world.genesis, PRIVACY_KEY, VAULT, database, lambda *_: None)
     return [fault for finding in found for fault in finding.faults]
 
 
@@ -77,8 +84,8 @@ def test_what_is_needed_stays_whatever_the_operator_says(
 ) -> None:
     database = MemoryKeyValue()
     grown(database)
-    assert first_needed(database, EVERYTHING, HEAD, keep, snapshots) == expected
-    assert first_needed(database, Oldest(15, 15), HEAD, keep, snapshots) == 15
+    assert first_needed(sealed(database), EVERYTHING, HEAD, keep, snapshots) == expected
+    assert first_needed(sealed(database), Oldest(15, 15), HEAD, keep, snapshots) == 15
 
 
 def test_after_it_everything_that_remains_is_as_it_was() -> None:
@@ -121,7 +128,7 @@ def test_old_balances_go_but_for_the_newest_of_each_account() -> None:
 def test_the_chain_goes_on_and_a_snapshot_can_be_made(tmp_path: Path) -> None:
     database = MemoryKeyValue()
     world = grown(database)
-    below = first_needed(database, EVERYTHING, HEAD, 1, (20,))
+    below = first_needed(sealed(database), EVERYTHING, HEAD, 1, (20,))
     prune(database, below)
     again = World(database)
     again.now_ms = world.now_ms
@@ -140,12 +147,12 @@ def test_a_crash_between_any_two_batches_leaves_a_sound_database(
     database = MemoryKeyValue()
     world = grown(database)
     steps = 0
-    for step in prune_blocks(database, EVERYTHING, 13):
+    for step in prune_blocks(sealed(database), EVERYTHING, 13):
         database.write(step.puts, sync=False)
         assert faults(world, database) == []
         assert reopened(world, database).oldest == step.oldest
         steps += 1
-    for step in prune_history(database, Oldest(13, 0), 13):
+    for step in prune_history(sealed(database), Oldest(13, 0), 13):
         database.write(step.puts, sync=False)
         assert faults(world, database) == []
         steps += 1
@@ -162,9 +169,10 @@ def test_changes_of_validators_are_never_pruned() -> None:
     cluster.caught_up()
     node = cluster.nodes[0]
     database, core = node.machine.state_disk, node.running
-    prune(database, core.store.head.height)
+    vault = node.machine.vault
+    prune(database, core.store.head.height, vault)
     genesis = cluster.genesis
-    store = Store(database, genesis.tree_depth, genesis.hash)
+    store = Store(database, vault, genesis.tree_depth, genesis.hash)
     query = Query(store, CONTRACTS, genesis, core.executor.salts, core.opener)
     for handover in core.store.handovers():
         view = query.block(handover.header.height)
@@ -172,7 +180,7 @@ def test_changes_of_validators_are_never_pruned() -> None:
         assert view["header"]["id"] == handover.certificate.block_id.hex()
     with pytest.raises(Refused, match="PRUNED"):
         query.block(1)
-    found = inspect(genesis, SECRET.privacy_key, database, lambda *_: None)
+    found = inspect(genesis, SECRET.privacy_key, vault, database, lambda *_: None)
     assert [finding for finding in found if not finding.ok] == []
 
 
@@ -211,7 +219,7 @@ async def test_the_pruner_gives_room_back_beside_the_chain(tmp_path: Path) -> No
     database.compact(b"", b"\xff")
     before = _size(tmp_path / "data")
     disk = Disk(lambda: PLENTY)
-    pruner = Pruner(world.store, database, disk, Shelf(400), keep=10, every=8)
+    pruner = Pruner(world.store, sealed(database), disk, Shelf(400), keep=10, every=8)
     for height in (world.store.head.height, 400):
         pruner.on_committed(height, ())
     assert not pruner.busy  # only half-way between two snapshots
@@ -228,7 +236,7 @@ async def test_the_pruner_gives_room_back_beside_the_chain(tmp_path: Path) -> No
     assert faults(world, database) == []
     # With nothing to keep less of, or without a snapshot, nothing happens.
     for shelf, keep in ((Shelf(400), 0), (NO_SNAPSHOTS, 1)):
-        other = Pruner(world.store, database, disk, shelf, keep=keep, every=8)
+        other = Pruner(world.store, sealed(database), disk, shelf, keep=keep, every=8)
         other.on_committed(404, ())
         await finished(other)
         assert world.store.oldest.block == 395

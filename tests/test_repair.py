@@ -15,7 +15,10 @@ from node.repair import put_aside, set_votes
 from node.state.keyvalue import MemoryKeyValue
 from node.state.level import open_level
 from node.state.vote_log import VoteLog, open_vote_database
+from node.vaults import open_vault
 from tests.test_engine import Cluster, Node, filing
+
+STORAGE_KEY = b"k" * 32
 
 
 def identity(number: int) -> bytes:
@@ -129,19 +132,20 @@ class Places(NamedTuple):
     """As much of a node's settings as its votes need."""
 
     votes: Path
+    storage_key: bytes
 
 
 @pytest.mark.parametrize("sound", [True, False])
 @pytest.mark.parametrize("vote_from", [0, 7, 20])
 def test_votes_that_are_lost_leave_a_floor(tmp_path: Path, sound: bool, vote_from: int) -> None:
     votes = tmp_path / "votes"
-    log = VoteLog(open_vote_database(votes))
+    log = VoteLog(open_vote_database(votes), open_vault(STORAGE_KEY))
     log.append(b"a vote", 9)
     log.close()
     if not sound:
         (votes / "CURRENT").write_text("nonsense")
-    set_votes(cast(NodeSettings, Places(votes)), sound, vote_from)
-    log = VoteLog(open_vote_database(votes))
+    set_votes(cast(NodeSettings, Places(votes, STORAGE_KEY)), sound, vote_from)
+    log = VoteLog(open_vote_database(votes), open_vault(STORAGE_KEY))
     kept = sound and vote_from > 0
     assert not log.is_new
     assert log.vote_from == (max(9, vote_from) if kept else vote_from)

@@ -24,16 +24,21 @@ from node.state import snapshot
 from node.state.keyvalue import MemoryKeyValue
 from node.state.level import open_level
 from node.state.restoring import Assembly, read_snapshot
+from node.state.sealed import SealedKeyValue
 from node.state.snapshot import (
     blocks_codec,
     is_snapshot_height,
     make_snapshot,
     snapshot_heights,
 )
+from node.state.snapshot_check import records_in
+from node.state.snapshot_files import SnapshotFiles
 from node.state.store import Store
 from node.state.trust import Trust
+from node.state.vault import Vault
 from node.trust import trust_with
-from tests.http.support import BANK, CARD, MERCHANT, PRIVACY_KEY, World
+from node.vaults import open_vault
+from tests.http.support import BANK, CARD, MERCHANT, PRIVACY_KEY, VAULT, World
 
 SALTS = Salts(PRIVACY_KEY)
 
@@ -68,11 +73,12 @@ def made(world: World, folder: Path) -> Path:
 
 def restored(world: World, path: Path) -> tuple[MemoryKeyValue, Assembly]:
     database = MemoryKeyValue()
-    return database, read_snapshot(path, trust(world), database, quiet)
+    into = SealedKeyValue(database, VAULT)
+    return database, read_snapshot(SnapshotFiles(path, VAULT), trust(world), into, quiet)
 
 
 def opened(world: World, database: MemoryKeyValue) -> Store:
-    return Store(database, world.genesis.tree_depth, world.genesis.hash)
+    return Store(database, VAULT, world.genesis.tree_depth, world.genesis.hash)
 
 
 def filing(world: World, number: int) -> Transaction:
@@ -97,7 +103,7 @@ def test_the_state_comes_back_with_its_proofs_and_passes_every_check(tmp_path: P
     salt = trust(world).salt_of("prepaid/cards", CARD, card)
     root, proof = store.head.state_root, store.prove("prepaid/cards", CARD)
     verify_state_proof(root, "prepaid/cards", CARD, card, proof, salt)
-    findings = inspect(world.genesis, PRIVACY_KEY, database, quiet)
+    findings = inspect(world.genesis, PRIVACY_KEY, VAULT, database, quiet)
     assert [finding for finding in findings if not finding.ok] == []
 
 
@@ -183,8 +189,9 @@ def _expect_refusal(world: World, path: Path, file: Path, content: bytes | None)
     else:
         file.write_bytes(content)
     database = MemoryKeyValue()
+    files, into = SnapshotFiles(path, VAULT), SealedKeyValue(database, VAULT)
     with pytest.raises(Refused, match="BAD_SNAPSHOT"):
-        read_snapshot(path, trust(world), database, quiet)
+        read_snapshot(files, trust(world), into, quiet)
     assert database.get(b"mgenesis") is None, "it must not pass for a whole one"
     file.write_bytes(genuine)
 
@@ -192,13 +199,30 @@ def _expect_refusal(world: World, path: Path, file: Path, content: bytes | None)
 def test_records_of_other_places_are_refused(tmp_path: Path) -> None:
     world = grown()
     path = made(world, tmp_path)
+    files = SnapshotFiles(path, VAULT)
     first, second, *_ = sorted(path.glob("state-*"))
-    one, other = first.read_bytes(), second.read_bytes()
+    one, other = content(path)[first.name], content(path)[second.name]
     for mine, yours in ((other, one), (one + other, other), (one + one, other)):
-        first.write_bytes(mine)
-        second.write_bytes(yours)
+        files.write(first.name, mine)
+        files.write(second.name, yours)
         with pytest.raises(Refused, match="BAD_SNAPSHOT"):
             restored(world, path)
+
+
+def test_segments_belong_to_their_file_and_their_offset(tmp_path: Path) -> None:
+    files = SnapshotFiles(tmp_path, VAULT)
+    for part in (b"one", b"two"):
+        files.append("a", part)
+        files.append("b", part)
+    assert files.read("a") == b"onetwo"
+    assert files.read("none") is None
+    one, other = (tmp_path / name for name in "ab")
+    raw = one.read_bytes()
+    half = len(raw) // 2
+    for wrong in (other.read_bytes(), raw[half:] + raw[:half], raw[half:], raw[:-1], raw + raw):
+        one.write_bytes(wrong)
+        with pytest.raises(Refused, match="altered"):
+            files.read("a")
 
 
 def test_a_snapshot_of_strangers_is_refused(tmp_path: Path) -> None:
@@ -206,18 +230,42 @@ def test_a_snapshot_of_strangers_is_refused(tmp_path: Path) -> None:
     path = made(world, tmp_path)
     stranger = ValidatorSet(tuple(key.public_key for key in (BANK, MERCHANT)), 0)
     with pytest.raises(Refused, match="a seal is from a stranger"):
-        read_snapshot(path, trust(world, stranger), None, quiet)
+        read_snapshot(SnapshotFiles(path, VAULT), trust(world, stranger), None, quiet)
 
 
-def test_all_nodes_make_the_same_files(tmp_path: Path) -> None:
+def content(path: Path, vault: Vault = VAULT) -> dict[str, bytes]:
+    """What the files of a snapshot hold."""
+    files = SnapshotFiles(path, vault)
+    return {file.name: files.read(file.name) or b"" for file in path.iterdir()}
+
+
+def test_all_nodes_make_the_same_files_but_for_the_order_of_records(tmp_path: Path) -> None:
     world = grown()
     path = made(world, tmp_path / "one")
-    database, _ = restored(world, path)
-    copy = World(database)
-    again = made(copy, tmp_path / "two")
-    names = sorted(file.name for file in path.iterdir())
-    assert names == sorted(file.name for file in again.iterdir())
-    assert all((path / name).read_bytes() == (again / name).read_bytes() for name in names)
+    other = open_vault(b"o" * 32)
+    database = MemoryKeyValue()
+    files, into = SnapshotFiles(path, VAULT), SealedKeyValue(database, other)
+    read_snapshot(files, trust(world), into, quiet)
+    again = made(World(database, other), tmp_path / "two")
+    one, two = content(path), content(again, other)
+    assert one.keys() == two.keys()
+    for name in one:
+        if name.startswith("state"):
+            assert sorted(records_in(one[name])) == sorted(records_in(two[name]))
+        else:
+            assert one[name] == two[name]
+        assert (path / name).read_bytes() != (again / name).read_bytes()
+
+
+def test_it_opens_under_the_storage_key_of_its_node_only(tmp_path: Path) -> None:
+    world = grown()
+    path = made(world, tmp_path)
+    files = SnapshotFiles(path, open_vault(b"o" * 32))
+    with pytest.raises(Refused, match=r"BAD_SNAPSHOT: .*not sealed under this storage key"):
+        read_snapshot(files, trust(world), None, quiet)
+    raw = b"".join(file.read_bytes() for file in path.iterdir())
+    for private in (CARD, BANK.public_key, MERCHANT.public_key):
+        assert private not in raw
 
 
 def test_a_large_state_is_written_little_by_little(
@@ -248,11 +296,9 @@ def test_many_blocks_make_several_files_that_end_where_they_must(
     assert assembly.blocks_from == 1
     assert opened(world, database).head == world.store.head
     # A file with fewer or more blocks, all of them genuine, is none.
-    last = files[-1]
-    raw = last.read_bytes()
-    whole = blocks_codec.decode(raw)
-    for wrong in (whole[1:], (), (*blocks_codec.decode(files[-2].read_bytes()), *whole)):
-        last.write_bytes(encode(wrong))
+    before, whole = (blocks_codec.decode(content(path)[file.name]) for file in files[-2:])
+    for wrong in (whole[1:], (), (*before, *whole)):
+        SnapshotFiles(path, VAULT).write(files[-1].name, encode(wrong))
         with pytest.raises(Refused, match="BAD_SNAPSHOT"):
             restored(world, path)
 

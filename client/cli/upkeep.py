@@ -75,7 +75,9 @@ def backup(
     finally:
         bars.end()
     session.out.record({"node": one.name, **report})
-    session.out.note("it holds what is private on this network: guard it like the node itself")
+    session.out.note(
+        "it is sealed; whoever has it and the node's password can read it: keep them apart"
+    )
 
 
 def restore(
@@ -87,6 +89,10 @@ def restore(
         bool,
         typer.Option("--all-restored", help="No node of the network has anything newer: vote."),
     ] = False,
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="Password of the node that made the backup, if it is another."),
+    ] = None,
 ) -> None:
     """Give a stopped node the state of a backup; it then fetches what has happened since."""
     (one,) = LocalNetwork(session.folder).select([name])
@@ -97,7 +103,7 @@ def restore(
         vote_from = asyncio.run(_safe_height(session, one.name))
     bars = _Bars(session)
     try:
-        report = upkeep.restore(one, source, vote_from, bars.show)
+        report = upkeep.restore(one, source, vote_from, bars.show, password_file)
     finally:
         bars.end()
     session.out.record({"node": one.name, **report})

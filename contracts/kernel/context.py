@@ -169,7 +169,7 @@ class View:
     __slots__ = ("block", "state", "time_ms", "viewer")
 
     def __init__(self, reader: Reader, block: BlockInfo, viewer: Viewer) -> None:
-        self.state = State(reader)
+        self.state = State(reader, ordered=False)
         self.block = block
         self.time_ms = block.time_ms
         self.viewer = viewer

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from contracts.kernel.access import PUBLIC, REGULATOR, Viewer
 from contracts.kernel.state import Reader, State, Table
-from contracts.kernel.types import Record, Rejected
+from contracts.kernel.types import PUBLIC_KEY_BYTES, Record, Rejected
 
 HOLDER = "holder"
 ADMINISTRATOR = "administrator"
@@ -68,6 +68,7 @@ IDENTITIES = Table(
     "the identity's first public key, 33 bytes",
     identity_readers,
     guessable=True,
+    secret=PUBLIC_KEY_BYTES,
 )
 LATER_KEYS = Table(
     "kernel/later_keys",
@@ -75,6 +76,7 @@ LATER_KEYS = Table(
     "a public key that an identity took later, 33 bytes",
     lambda later: later.readers,
     guessable=True,
+    secret=PUBLIC_KEY_BYTES,
 )
 OFFICE = Table("kernel/offices", Office, "the office's name in UTF-8")
 

@@ -133,7 +133,8 @@ def query(
 
 def audit(contracts: Mapping[str, Contract], reader: Reader) -> dict[str, Audit]:
     """Walk the whole state: each contract's broken promises, and its figures."""
-    return {name: contract.audit(State(reader)) for name, contract in contracts.items()}
+    state = State(reader, ordered=False)
+    return {name: contract.audit(state) for name, contract in contracts.items()}
 
 
 def genesis_writes(

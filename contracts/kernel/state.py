@@ -4,6 +4,9 @@ The node gives a `Reader`; an `Overlay` collects writes on top of one, so that d
 them and overlays nest. A `Table` names a kind of record and says who may read it. `State` is one
 transaction's view: each record is read and decoded once, and encoded once when all went well.
 What records mean, and who may write them, is the contracts' business.
+
+Each node keeps the secret part of private keys disguised in its own way, so it has its own order
+of them: an action, which must do the same everywhere, scans a private table within one secret.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from contracts.kernel.types import Rejected
 R = TypeVar("R", bound=msgspec.Struct)
 Place = tuple[str, bytes]
 
+SECRET_BYTES = 16
+
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -32,7 +37,10 @@ class Reader(Protocol):
     def scan(
         self, table: str, prefix: bytes, after: bytes | None, limit: int
     ) -> list[tuple[bytes, bytes]]:
-        """Up to `limit` records whose key starts with `prefix` and is > `after`, ascending."""
+        """Up to `limit` records whose key starts with `prefix` and that come after `after`.
+
+        Ascending, but for the secret parts of a private table's keys: those in the node's order.
+        """
         ...
 
 
@@ -67,6 +75,8 @@ class Overlay:
             for (name, key), value in self.writes.items()
             if name == table and key.startswith(prefix) and (after is None or key > after)
         }
+        if not own:
+            return self._below.scan(table, prefix, after, limit)
         # Each own write hides at most one record below, so this many always suffice.
         merged: dict[bytes, bytes | None] = dict(
             self._below.scan(table, prefix, after, limit + len(own))
@@ -82,9 +92,13 @@ class Table(Generic[R]):
     `readers` gives those who may read one record; None makes the whole table public. Keys of
     private records are (or start with) 16 random bytes, so that absence tells nothing; of a table
     whose keys can be guessed, `guessable`, only the regulator learns that a record is absent.
+
+    `secret` is how many leading bytes of a private table's keys are disguised at rest, in every
+    version of a contract (default: those 16); what follows is a number or the like, which says
+    nothing and gives the order. With 0 nothing is disguised: all nodes have one order.
     """
 
-    __slots__ = ("decode", "guessable", "key", "name", "public", "readers", "record")
+    __slots__ = ("decode", "guessable", "key", "name", "public", "readers", "record", "secret")
 
     def __init__(
         self,
@@ -93,12 +107,14 @@ class Table(Generic[R]):
         key: str,
         readers: Callable[[R], tuple[str, ...]] | None = None,
         guessable: bool = False,
+        secret: int = SECRET_BYTES,
     ) -> None:
         self.name = name
         self.record = record
         self.key = key
         self.guessable = guessable
         self.public = readers is None
+        self.secret = 0 if self.public else secret
         self.readers: Callable[[R], tuple[str, ...]] = readers or (lambda _: (PUBLIC,))
         self.decode: Callable[[bytes], R] = msgspec.msgpack.Decoder(record).decode
 
@@ -129,12 +145,16 @@ class Changes:
 
 
 class State:
-    """Typed records over a reader, with the writes of one transaction."""
+    """Typed records over a reader, with the writes of one transaction.
 
-    __slots__ = ("_before", "_below", "_records", "_scanned")
+    An `ordered` one, which is what actions get, refuses scans that differ from node to node.
+    """
 
-    def __init__(self, below: Reader) -> None:
+    __slots__ = ("_before", "_below", "_ordered", "_records", "_scanned")
+
+    def __init__(self, below: Reader, ordered: bool = True) -> None:
         self._below = below
+        self._ordered = ordered
         self._scanned = Overlay(below)
         self._records: dict[Place, Any] = {}
         self._before: dict[Place, Any] = {}
@@ -173,7 +193,12 @@ class State:
     def scan(
         self, table: Table[R], prefix: bytes, after: bytes | None, limit: int
     ) -> list[tuple[bytes, R]]:
-        """Up to `limit` records whose key starts with `prefix` and is > `after`, ascending."""
+        """As `Reader.scan`; `prefix` holds the whole secret of a private table's keys.
+
+        Unless this state is `ordered` it may be empty too.
+        """
+        within = len(prefix) >= table.secret or not (prefix or self._ordered)
+        assert within, f"{table.name} is scanned across secrets"
         self._encode_into(self._scanned)
         found = self._scanned.scan(table.name, prefix, after, limit)
         return [(key, table.decode(raw)) for key, raw in found]

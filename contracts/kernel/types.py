@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 AMOUNT_MAX = (1 << 63) - 1
 TIME_MS_MAX = 1 << 53
 CODE_CHARS_MAX = 64
+PUBLIC_KEY_BYTES = 33
 REASON_CHARS_MAX = 200
 PAGE_MAX = 100
 PAGE_DEFAULT = 50
@@ -116,7 +117,10 @@ Id16 = Annotated[bytes, Field(min_length=16, max_length=16), _bytes_schema(16)]
 Hash32 = Annotated[bytes, Field(min_length=32, max_length=32), _bytes_schema(32)]
 Signature = Annotated[bytes, Field(min_length=64, max_length=64), _bytes_schema(64)]
 PublicKey = Annotated[
-    bytes, Field(min_length=33, max_length=33), AfterValidator(_compressed), _bytes_schema(33)
+    bytes,
+    Field(min_length=PUBLIC_KEY_BYTES, max_length=PUBLIC_KEY_BYTES),
+    AfterValidator(_compressed),
+    _bytes_schema(PUBLIC_KEY_BYTES),
 ]
 
 

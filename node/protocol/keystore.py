@@ -66,8 +66,13 @@ def encrypt_key(key: PrivateKey, name: str, password: bytes, n: int = SCRYPT_N) 
 
 
 def encrypt_seed(seed: bytes, name: str, password: bytes, n: int = SCRYPT_N) -> str:
-    """The text of a key file for a 32-byte seed of derived keys."""
+    """The text of a key file for a 32-byte seed of derived keys, or a storage key."""
     return _encrypt("seed", name, "", seed, password, n)
+
+
+def make_seed() -> bytes:
+    """A new seed, of random bytes."""
+    return secrets.token_bytes(SECRET_BYTES)
 
 
 def read_header(text: str | bytes, source: str) -> KeyHeader:

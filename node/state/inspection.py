@@ -5,7 +5,8 @@ fault and names the places. Chain, certificates, transactions and receipts hang 
 the state hangs on the root in the last header: each record must have its entry in its bucket and
 each entry its record, and the buckets must lead to that root. Of the balances of earlier heights no
 root speaks: the newest ones must be those of the state, and all must be of heights of the chain.
-Memory grows with the depth of the tree only.
+A value that does not open under the storage key is a fault
+of its place. Memory grows with the depth of the tree only.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ from node.state.layout import (
     RECEIPTS,
     RECORDS,
     TRANSACTION_INDEX,
+    VAULT_KEY,
     HeadRecord,
     block_index_key,
     head_codec,
@@ -61,9 +63,13 @@ from node.state.layout import (
     successor,
     table_prefix,
     transaction_index_key,
+    wrong_key,
 )
+from node.state.places import Places
+from node.state.sealed import SealedRecords
 from node.state.tree import bucket_key, load_tree
 from node.state.trust import Trust
+from node.state.vault import Vault
 
 PROGRESS_EVERY = 1_000
 
@@ -74,18 +80,20 @@ Progress = Callable[[str, int, int], None]
 class Inspection:
     """One pass over a database. `run` gives a finding for each check, in the order of the work."""
 
-    def __init__(self, trust: Trust, records: Records, progress: Progress) -> None:
+    def __init__(self, trust: Trust, vault: Vault, records: Records, progress: Progress) -> None:
         self._chain = trust.chain
         self._depth = trust.depth
         self._trust = trust
         self._history = SetHistory(trust.founders)
-        self._records = records
+        self._records = _Tolerant(records, vault, self._on_unopened)
+        self._places = Places(vault)
         self._progress = progress
         self._head: HeadRecord | None = None
         self._oldest = EVERYTHING
         self._blocks = 0
         self._transactions = 0
         self._findings: list[Finding] = []
+        self._faults = Faults()
 
     def run(self) -> list[Finding]:
         """Everything, to the end, whatever is found."""
@@ -118,12 +126,15 @@ class Inspection:
 
     @contextmanager
     def _check(self, name: str, seen: Callable[[], str] = lambda: "") -> Iterator[Faults]:
-        faults = Faults()
+        faults = self._faults = Faults()
         try:
             yield faults
         except StoreFailure as failure:
             faults.add(failure.message.partition(";")[0])
         self._findings.append(Finding(name, seen(), tuple(faults.shown), faults.count))
+
+    def _on_unopened(self, key: bytes) -> None:
+        self._faults.add(f"{key[:1].decode()} {key[1:].hex()[:64]}: its value does not open")
 
     @property
     def _top(self) -> int:
@@ -135,6 +146,8 @@ class Inspection:
         origin = read(origin_codec, self._records.get(GENESIS_KEY), "the origin", faults)
         if origin is None:
             return
+        if self._records.get(VAULT_KEY) != self._records.vault.id:
+            faults.add(wrong_key("it is").message)
         if origin.layout != LAYOUT_VERSION:
             faults.add(f"layout {origin.layout}, this version reads {LAYOUT_VERSION}")
         if origin.genesis_hash != self._chain.genesis_hash or origin.tree_depth != self._depth:
@@ -275,13 +288,15 @@ class Inspection:
         """Each record against its entry; distinct keys and equal numbers do the rest."""
         count = 0
         eras = {first for first, _ in self._history.eras}
-        for key, value in self._records.iterate(RECORDS, successor(RECORDS)):
+        for place, value in self._records.iterate(RECORDS, successor(RECORDS)):
             count += 1
-            table, separator, own = key[1:].partition(b"\x00")
-            name = table.decode(errors="replace")
-            if not separator or not self._has_entry(name, own, value):
-                faults.add(f"{name} {own.hex()[:64]}: its value is not the one of the state root")
+            record = self._record_at(place)
+            if record is None or not self._has_entry(*record, value):
+                table, _, hidden = place[1:].partition(b"\x00")
+                where = f"{table.decode(errors='replace')} {hidden.hex()[:64]}"
+                faults.add(f"{where}: its value is not the one of the state root")
                 continue
+            name, own = record
             era, total = self._trust.era_of(name, own), self._trust.counted_in(name, value)
             if era is not None and era <= self._top + 1 and era not in eras:
                 faults.add(f"the change of validators at height {era} is not proved here")
@@ -301,6 +316,13 @@ class Inspection:
             faults.add(
                 f"the head counts {head.transactions} transactions, the state another number"
             )
+
+    def _record_at(self, place: bytes) -> tuple[str, bytes] | None:
+        """Table and key of what stands there, if that is a record's place."""
+        try:
+            return self._places.own(place)
+        except StoreFailure:
+            return None
 
     def _has_entry(self, table: str, key: bytes, value: bytes) -> bool:
         hashed = key_hash(table, key)
@@ -343,7 +365,7 @@ class Inspection:
             for start, stop in ((prefix, low), (high, successor(prefix))):
                 for key, _ in self._records.iterate(start, stop):
                     faults.add(f"{name} {int.from_bytes(key[1:], 'big')}: beyond the head")
-        known = {GENESIS_KEY, HEAD_KEY, OLDEST_KEY}
+        known = {GENESIS_KEY, VAULT_KEY, HEAD_KEY, OLDEST_KEY}
         prefixes = [RECORDS, BUCKETS, BLOCKS, RECEIPTS, HANDOVERS, HISTORY]
         prefixes += [BLOCK_INDEX, TRANSACTION_INDEX]
         start = b""
@@ -352,3 +374,15 @@ class Inspection:
                 if key not in known:
                     faults.add(f"key {key[:40].hex()}: of no known kind")
             start = successor(prefix) if prefix != b"\xff" else prefix
+
+
+class _Tolerant(SealedRecords):
+    """Reads on past a value that does not open: it is told, and taken for an empty one."""
+
+    def __init__(self, records: Records, vault: Vault, tell: Callable[[bytes], None]) -> None:
+        super().__init__(records, vault)
+        self._tell = tell
+
+    def _on_unopened(self, key: bytes) -> bytes:
+        self._tell(key)
+        return b""

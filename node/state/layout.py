@@ -2,22 +2,24 @@
 
 Numbers in keys are big-endian, so that byte order is their order.
 
-| key                                     | value                                                |
-|-----------------------------------------|------------------------------------------------------|
-| `m` `genesis`                           | `_Origin`: layout version, genesis hash, tree depth  |
-| `m` `head`                              | `_HeadRecord`: height, block id, root, transactions  |
-| `m` `oldest`                            | `Oldest`, unless everything since genesis is here    |
-| `m` `staged…`                           | of a half-made database: see `restoring`             |
-| `s` table ‖ 00 ‖ key                    | the record's bytes                                   |
-| `t` bucket (4)                          | entries of a bucket of the state tree (see `tree`)   |
-| `b` height (8)                          | `CertifiedBlock`                                     |
-| `r` height (8)                          | the receipts of that block, in order                 |
-| `i` first 16 bytes of a transaction id  | height (8) ‖ index in the block (4)                  |
-| `n` first 16 bytes of a block id        | height (8)                                           |
-| `e` first height (8)                    | `Handover`: the set from that height on, and its proof |
-| `h` key length (2) ‖ key ‖ height (8)   | a `HISTORY_TABLE` record as of that height, or empty |
+| key                                       | value                                                |
+|-------------------------------------------|------------------------------------------------------|
+| `m` `genesis`                             | `Origin`: layout version, genesis hash, tree depth   |
+| `m` `vault`                               | which storage key it is sealed under: `Vault.id`     |
+| `m` `head`                                | `HeadRecord`: height, block id, root, transactions   |
+| `m` `oldest`                              | `Oldest`, unless everything since genesis is here    |
+| `m` `staged…`                             | of a half-made database: see `restoring`             |
+| `s` table ‖ 00 ‖ hidden key               | sealed: the record's bytes                           |
+| `t` bucket (4)                            | entries of a bucket of the state tree (see `tree`)   |
+| `b` height (8)                            | sealed: `CertifiedBlock`                             |
+| `r` height (8)                            | sealed: the receipts of that block, in order         |
+| `i` first 16 bytes of a transaction id    | height (8) ‖ index in the block (4)                  |
+| `n` first 16 bytes of a block id          | height (8)                                           |
+| `e` first height (8)                      | `Handover`: the set from that height, and its proof  |
+| `h` length (2) ‖ hidden key ‖ height (8)  | sealed: a `HISTORY_TABLE` record then, or empty      |
 
-What records mean, and which tables are private, is for execution and query to know.
+What is sealed, and how the keys of private records are hidden, is said in `vault`. What records
+mean, and which tables are private, is for execution and query to know.
 """
 
 from __future__ import annotations
@@ -31,18 +33,20 @@ from node.protocol.history import Handover
 from node.protocol.transaction import Hash, Height
 from node.state.keyvalue import Put
 
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 HISTORY_TABLE = "kernel/accounts"
 INDEX_KEY_BYTES = 16
 HEIGHT_BYTES = 8
 
 GENESIS_KEY = b"mgenesis"
+VAULT_KEY = b"mvault"
 HEAD_KEY = b"mhead"
 OLDEST_KEY = b"moldest"
 STAGED_MANIFEST_KEY = b"mstaged manifest"
 STAGED_CURSOR_KEY = b"mstaged cursor"
 RECORDS, BUCKETS, BLOCKS, RECEIPTS = b"s", b"t", b"b", b"r"
 TRANSACTION_INDEX, BLOCK_INDEX, HANDOVERS, HISTORY = b"i", b"n", b"e", b"h"
+SEALED = RECORDS + BLOCKS + RECEIPTS + HISTORY
 
 T = TypeVar("T")
 
@@ -89,9 +93,9 @@ def table_prefix(table: str) -> bytes:
     return RECORDS + table.encode() + b"\x00"
 
 
-def history_prefix(key: bytes) -> bytes:
+def history_prefix(hidden: bytes) -> bytes:
     """What the keys of one record's history start with; the height follows."""
-    return HISTORY + len(key).to_bytes(2, "big") + key
+    return HISTORY + len(hidden).to_bytes(2, "big") + hidden
 
 
 def number_in(key: bytes) -> int:
@@ -136,6 +140,14 @@ def decoded(codec: Codec[T], raw: bytes | None) -> T | None:
 def damaged(reason: str) -> StoreFailure:
     """The one line for an operator whose database holds something impossible."""
     return StoreFailure("DATABASE_DAMAGED", f"the database is damaged ({reason}); {WHAT_TO_DO}")
+
+
+def wrong_key(what: str) -> StoreFailure:
+    """The one line for an operator who gave a node another's storage key."""
+    return StoreFailure(
+        "WRONG_STORAGE_KEY",
+        f"{what} not sealed under this storage key; put back the storage.key.json of this node",
+    )
 
 
 WHAT_TO_DO = (

@@ -10,7 +10,6 @@ says `PRUNED` of them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from node.protocol.domain import Chain
 from node.protocol.encoding import Codec, Record, encode
@@ -24,7 +23,7 @@ from node.protocol.messages import (
 )
 from node.protocol.proofs import ARITY, empty_hashes
 from node.protocol.transaction import Hash
-from node.state.keyvalue import KeyValue, Put, Records
+from node.state.keyvalue import Put, Records
 from node.state.layout import (
     BLOCKS,
     GENESIS_KEY,
@@ -35,16 +34,17 @@ from node.state.layout import (
     RECEIPTS,
     STAGED_CURSOR_KEY,
     STAGED_MANIFEST_KEY,
+    VAULT_KEY,
     HeadRecord,
     Oldest,
     Origin,
     block_index_key,
     handover_put,
-    history_prefix,
     number,
-    table_prefix,
     transaction_index_key,
 )
+from node.state.places import Places
+from node.state.sealed import SealedKeyValue
 from node.state.snapshot import (
     Manifest,
     StoredBlock,
@@ -62,6 +62,7 @@ from node.state.snapshot_check import (
 from node.state.snapshot_files import SnapshotFiles
 from node.state.tree import bucket_key
 from node.state.trust import Trust
+from node.state.vault import Vault
 
 Progress = Callable[[str, int, int], None]
 
@@ -83,15 +84,19 @@ cursor_codec: Codec[Cursor] = Codec(Cursor, 1_024)
 
 
 class Assembly:
-    """A snapshot on its way into an empty database, file by file.
+    """A snapshot on its way into an empty database of this vault, file by file.
 
     `following` is the file that is needed next, None once all is there.
     """
 
-    def __init__(self, trust: Trust, manifest: Manifest, cursor: Cursor | None = None) -> None:
+    def __init__(
+        self, trust: Trust, vault: Vault, manifest: Manifest, cursor: Cursor | None = None
+    ) -> None:
         """Begin, or go on at `cursor`; raises `Refused` `BAD_SNAPSHOT` for a false manifest."""
         self.manifest = manifest
         self._trust = trust
+        self._vault_id = vault.id
+        self._places = Places(vault)
         self._history: SetHistory = check_manifest(
             trust.chain, trust.depth, trust.founders, manifest
         )
@@ -103,13 +108,15 @@ class Assembly:
         self.blocks_from = manifest.height
 
     @classmethod
-    def resumed(cls, trust: Trust, staged: Records) -> Assembly | None:
+    def resumed(cls, trust: Trust, vault: Vault, staged: Records) -> Assembly | None:
         """What `staged` holds the beginning of, if that is anything."""
+        if staged.get(VAULT_KEY) != vault.id:
+            return None
         raw, cursor = staged.get(STAGED_MANIFEST_KEY), staged.get(STAGED_CURSOR_KEY)
         if raw is None or cursor is None:
             return None
         try:
-            return cls(trust, manifest_codec.decode(raw), cursor_codec.decode(cursor))
+            return cls(trust, vault, manifest_codec.decode(raw), cursor_codec.decode(cursor))
         except Refused:
             return None
 
@@ -128,7 +135,11 @@ class Assembly:
 
     def begin(self) -> list[Put]:
         """The first writes, into an empty database."""
-        return [(STAGED_MANIFEST_KEY, encode(self.manifest)), self._cursor_put()]
+        return [
+            (VAULT_KEY, self._vault_id),
+            (STAGED_MANIFEST_KEY, encode(self.manifest)),
+            self._cursor_put(),
+        ]
 
     @property
     def transactions(self) -> int:
@@ -159,7 +170,7 @@ class Assembly:
             raise Refused("BAD_MANIFEST", "the state knows of other changes of validators")
         self.following, self._handovers = following, handovers
         self._transactions += subtree.counted or 0
-        return [*_state_puts(subtree, self.manifest.height), self._cursor_put()]
+        return [*self._state_puts(subtree), self._cursor_put()]
 
     def _take_blocks(self, raw: bytes) -> list[Put]:
         trust, top = self._trust, self.manifest.header
@@ -202,21 +213,34 @@ class Assembly:
             (STAGED_CURSOR_KEY, None),
             (OLDEST_KEY, encode(oldest)),
             (HEAD_KEY, encode(head)),
+            (VAULT_KEY, self._vault_id),
             (GENESIS_KEY, encode(origin)),
         ]
 
+    def _state_puts(self, subtree: Subtree) -> list[Put]:
+        puts: list[Put] = []
+        places, height = self._places, self.manifest.height
+        for table, key, value in subtree.records:
+            puts.append((places.record(table, key), value))
+            if table == HISTORY_TABLE:
+                puts.append((places.balance(key, height), value))
+        puts += [(bucket_key(index), entries) for index, entries in subtree.buckets.items()]
+        return puts
+
 
 def read_snapshot(
-    folder: Path, trust: Trust, database: KeyValue | None, progress: Progress
+    files: SnapshotFiles, trust: Trust, database: SealedKeyValue | None, progress: Progress
 ) -> Assembly:
     """Check all of a snapshot, and write it into an empty database unless that is None.
 
+    The two may be sealed under different storage keys.
+
     Raises `Refused` `BAD_SNAPSHOT` naming the file; the database is of no use then.
     """
-    files = SnapshotFiles(folder)
+    vault = files.vault if database is None else database.vault
     name = file_name(MANIFEST_FILE)
     try:
-        assembly = Assembly(trust, manifest_codec.decode(_read(files, name)))
+        assembly = Assembly(trust, vault, manifest_codec.decode(_read(files, name)))
     except Refused as refusal:
         raise Refused("BAD_SNAPSHOT", f"{name}: {refusal.message}") from None
     while assembly.following is not None:
@@ -230,16 +254,6 @@ def read_snapshot(
             database.write(puts, sync=assembly.following is None)
         progress(*assembly.progress)
     return assembly
-
-
-def _state_puts(subtree: Subtree, height: int) -> list[Put]:
-    puts: list[Put] = list(subtree.records)
-    prefix = table_prefix(HISTORY_TABLE)
-    for key, value in subtree.records:
-        if key.startswith(prefix):
-            puts.append((history_prefix(key[len(prefix) :]) + number(height), value))
-    puts += [(bucket_key(index), entries) for index, entries in subtree.buckets.items()]
-    return puts
 
 
 def _block_puts(chain: Chain, stored: tuple[StoredBlock, ...]) -> list[Put]:

@@ -12,6 +12,7 @@ from node.protocol.errors import Refused
 from node.protocol.messages import SnapshotFile
 from node.state.snapshot import file_name, snapshot_heights
 from node.state.snapshot_files import SnapshotFiles
+from node.state.vault import Vault
 
 
 class Shelf(Protocol):
@@ -25,10 +26,11 @@ class Shelf(Protocol):
 
 
 class FolderShelf:
-    """The snapshots in a folder."""
+    """The snapshots in a folder, sealed under the storage key of `vault`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vault: Vault) -> None:
         self._folder = folder
+        self._vault = vault
 
     def heights(self) -> tuple[int, ...]:
         """The heights of the snapshots that are here, ascending."""
@@ -37,7 +39,7 @@ class FolderShelf:
     def read(self, height: int, file: SnapshotFile) -> bytes | None:
         """A file of one of them, or None: it may have gone, or be damaged, at any time."""
         try:
-            return SnapshotFiles(self._folder / str(height)).read(file_name(file))
+            return SnapshotFiles(self._folder / str(height), self._vault).read(file_name(file))
         except Refused:
             return None
 

@@ -6,7 +6,7 @@ blocks go on. A folder named by the height holds:
 | file             | content                                                                    |
 |------------------|----------------------------------------------------------------------------|
 | `manifest`       | `Manifest`: certified header, handovers, hashes of all subtrees of a level |
-| `state-` index   | the records of that subtree's buckets, as (length, key, length, value)     |
+| `state-` index   | that subtree's records, in any order, as (length, key, length, value)      |
 | `blocks-` height | blocks with their receipts, ascending up to that height                    |
 
 The manifest's hashes lead to the state root of its header; a state file's records must lead to the
@@ -51,7 +51,9 @@ from node.protocol.proofs import HASH_BYTES, bucket_index
 from node.protocol.transaction import VALID_FOR_MS_MAX
 from node.state.keyvalue import Records
 from node.state.layout import BLOCKS, RECEIPTS, RECORDS, damaged, decoded, number, successor
+from node.state.places import Places
 from node.state.snapshot_files import SnapshotFiles
+from node.state.vault import Vault
 
 SNAPSHOT_VERSION = 2
 SNAPSHOTS_KEPT = 2
@@ -112,6 +114,7 @@ class Source(msgspec.Struct, frozen=True):
     """
 
     view: Records
+    vault: Vault
     block: CertifiedBlock
     handovers: tuple[Handover, ...]
     depth: int
@@ -184,7 +187,7 @@ def make_snapshot(source: Source, folder: Path, kept: int = SNAPSHOTS_KEPT) -> I
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        yield from write_snapshot(source, SnapshotFiles(partial))
+        yield from write_snapshot(source, SnapshotFiles(partial, source.vault))
         os.replace(partial, final)
         for old in snapshot_heights(folder)[:-kept]:
             shutil.rmtree(folder / str(old))
@@ -221,9 +224,9 @@ def _write_state(source: Source, files: FileWriter) -> Iterator[None]:
     buffers: dict[int, bytearray] = {}
     names: dict[str, None] = {}
     buffered = 0
-    for count, (key, value) in enumerate(source.view.iterate(RECORDS, successor(RECORDS)), 1):
-        own = key[1:]
-        # A database key is the table, a NUL and the key: just what the tree hashes.
+    places = Places(source.vault)
+    for count, (place, value) in enumerate(source.view.iterate(RECORDS, successor(RECORDS)), 1):
+        own = places.hashed(place)
         buffer = buffers.setdefault(bucket_index(sha256(own), level), bytearray())
         buffer += len(own).to_bytes(4, "big") + own + len(value).to_bytes(4, "big") + value
         buffered += len(own) + len(value) + 8

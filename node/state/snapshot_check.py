@@ -34,7 +34,6 @@ from node.protocol.proofs import (
     value_hash,
 )
 from node.protocol.validators import ValidatorSet
-from node.state.layout import RECORDS
 from node.state.snapshot import (
     Manifest,
     StoredBlock,
@@ -46,13 +45,13 @@ from node.state.trust import SaltOf, Trust
 
 
 class Subtree(msgspec.Struct, frozen=True):
-    """Checked records of one subtree, by database key, and the buckets that they make.
+    """Checked records of one subtree, as (table, key, value), and the buckets that they make.
 
     `eras` are the first heights of the validator sets among them, `counted` the number of
     transactions up to the height before the snapshot's, if that is among them.
     """
 
-    records: Sequence[tuple[bytes, bytes]]
+    records: Sequence[tuple[str, bytes, bytes]]
     buckets: Mapping[int, bytes]
     eras: Sequence[int]
     counted: int | None
@@ -80,10 +79,10 @@ def check_manifest(
 def check_state(trust: Trust, manifest: Manifest, index: int, raw: bytes) -> Subtree:
     """The records of one state file; raises `Refused` `BAD_SNAPSHOT` unless they are genuine."""
     depth, level = trust.depth, file_level(trust.depth)
-    records = list(_records(raw))
+    records: list[tuple[str, bytes, bytes]] = []
     entries: dict[int, list[bytes]] = {}
     eras, totals = [], {}
-    for own, value in records:
+    for own, value in records_in(raw):
         table_raw, separator, key = own.partition(b"\x00")
         table = table_raw.decode(errors="replace")
         hashed = key_hash(table, key)
@@ -91,17 +90,16 @@ def check_state(trust: Trust, manifest: Manifest, index: int, raw: bytes) -> Sub
             raise Refused("BAD_SNAPSHOT", "a record stands in the wrong file")
         bucket = entries.setdefault(bucket_index(hashed, depth), [])
         bucket.append(hashed + value_hash(value, _salt(trust.salt_of, table, key, value)))
+        records.append((table, key, value))
     buckets = {bucket: b"".join(sorted(of)) for bucket, of in entries.items()}
     if _subtree_hash(depth, buckets) != manifest.node(index):
         raise Refused("BAD_SNAPSHOT", f"the records of subtree {index} are not the certified ones")
-    for own, value in records:
-        table_raw, _, key = own.partition(b"\x00")
-        if (era := trust.era_of(table_raw.decode(), key)) is not None:
+    for table, key, value in records:
+        if (era := trust.era_of(table, key)) is not None:
             eras.append(era)
-        if (total := trust.counted_in(table_raw.decode(), value)) is not None:
+        if (total := trust.counted_in(table, value)) is not None:
             totals[total[0]] = total[1]
-    stored = [(RECORDS + own, value) for own, value in records]
-    return Subtree(stored, buckets, eras, totals.get(manifest.height - 1))
+    return Subtree(records, buckets, eras, totals.get(manifest.height - 1))
 
 
 def check_blocks(
@@ -157,7 +155,8 @@ def _check_certified(
         raise Refused("BAD_SNAPSHOT", f"block {height} names validators that are not proved")
 
 
-def _records(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+def records_in(raw: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The records of a state file, each as table, NUL and key, and value."""
     at, end = 0, len(raw)
     while at < end:
         parts = []

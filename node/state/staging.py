@@ -1,4 +1,4 @@
-"""Staging: the database beside the node's own in which a snapshot is put together.
+"""Staging: the database beside the node's own in which a snapshot is put together, as sealed.
 
 It is opened when something is to be written, or if a node that was stopped had begun one. Once it
 is whole it takes the place of the node's own, which is not for this module to do.
@@ -7,9 +7,12 @@ is whole it takes the place of the node's own, which is not for this module to d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from node.state.keyvalue import KeyValue, Put, Records
 from node.state.layout import STAGED_MANIFEST_KEY
+from node.state.sealed import SealedKeyValue
+from node.state.vault import Vault
 
 WIPED_AT_ONCE = 10_000
 
@@ -17,9 +20,10 @@ WIPED_AT_ONCE = 10_000
 class Staging:
     """See the module. `open_database` makes it if it is not there."""
 
-    def __init__(self, open_database: Callable[[], KeyValue], exists: bool) -> None:
+    def __init__(self, open_database: Callable[[], KeyValue], vault: Vault, exists: bool) -> None:
+        self.vault: Final = vault
         self._open = open_database
-        self._database = open_database() if exists else None
+        self._database = self._opened() if exists else None
 
     @property
     def records(self) -> Records | None:
@@ -51,7 +55,10 @@ class Staging:
             self._database.close()
             self._database = None
 
-    def _needed(self) -> KeyValue:
+    def _needed(self) -> SealedKeyValue:
         if self._database is None:
-            self._database = self._open()
+            self._database = self._opened()
         return self._database
+
+    def _opened(self) -> SealedKeyValue:
+        return SealedKeyValue(self._open(), self.vault)

@@ -3,7 +3,8 @@
 A block becomes durable in one synced batch with all its effects, so a crash leaves it whole or
 absent. `block_batch` computes that batch as a value, `write` makes it durable, and only then
 `adopt` moves the head, the tree in memory and the snapshot that all reads go through: readers
-never see a block in the making. What the keys are is laid down in `layout`.
+never see a block in the making. What the keys are is laid down in `layout`; on the disk
+values are sealed and secrets of keys hidden under the node's storage key (see `vault`).
 
 What records mean, and which tables are private, is for execution and query to know.
 """
@@ -39,6 +40,7 @@ from node.state.layout import (
     LAYOUT_VERSION,
     OLDEST_KEY,
     RECEIPTS,
+    VAULT_KEY,
     HeadRecord,
     Oldest,
     Origin,
@@ -47,17 +49,19 @@ from node.state.layout import (
     decoded,
     handover_put,
     head_codec,
-    history_prefix,
     number,
     number_in,
     oldest_codec,
     origin_codec,
     successor,
-    table_prefix,
     transaction_index_key,
+    wrong_key,
 )
+from node.state.places import Places
+from node.state.sealed import SealedKeyValue
 from node.state.snapshot import Source, file_level
 from node.state.tree import TreeDelta, load_tree
+from node.state.vault import Vault
 
 SCAN_MAX = 10_000
 
@@ -89,19 +93,23 @@ class Store:
     def __init__(
         self,
         database: KeyValue,
+        vault: Vault,
         depth: int,
         genesis_hash: bytes,
         progress: Callable[[int], None] | None = None,
     ) -> None:
         """Open what is there and rebuild the tree in memory (3 s a million records).
 
-        Raises `StoreFailure` `WRONG_GENESIS`, `WRONG_LAYOUT` or `DATABASE_DAMAGED`.
+        Raises `StoreFailure` `WRONG_GENESIS`, `WRONG_LAYOUT`, `WRONG_STORAGE_KEY` or
+        `DATABASE_DAMAGED`.
         """
-        self._database = database
-        self._view = database.snapshot()
+        self._database = SealedKeyValue(database, vault)
+        self._places = Places(vault)
+        self._vault = vault
+        self._view = self._database.snapshot()
         self._recent = RecentReads(self._view)
         self._genesis_hash = genesis_hash
-        self._is_new = _check_origin(self._view, depth, genesis_hash)
+        self._is_new = _check_origin(self._view, vault.id, depth, genesis_hash)
         self.tree: Final = load_tree(depth, self._recent, progress)
         self._head = self._load_head()
         self._oldest = decoded(oldest_codec, self._view.get(OLDEST_KEY)) or EVERYTHING
@@ -125,18 +133,18 @@ class Store:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The record under `key` at the head, or None."""
-        return self._recent.get(table_prefix(table) + key)
+        return self._recent.get(self._places.record(table, key))
 
     def scan(
         self, table: str, prefix: bytes, after: bytes | None, limit: int
     ) -> list[tuple[bytes, bytes]]:
-        """Up to `limit` records at the head: ascending keys with `prefix` and above `after`."""
-        base = table_prefix(table)
-        start, stop = base + prefix, successor(base + prefix)
-        if after is not None:
-            start = max(start, base + after + b"\x00")
+        """Up to `limit` records at the head whose key starts with `prefix`, after `after`.
+
+        Ascending, but for the secrets of keys: those in an order of this node's own.
+        """
+        start, stop = self._places.span(table, prefix, after)
         pairs = self._view.iterate(start, stop, limit=min(limit, SCAN_MAX))
-        return [(key[len(base) :], value) for key, value in pairs]
+        return [(self._places.own(place)[1], value) for place, value in pairs]
 
     def prove(self, table: str, key: bytes) -> StateProof:
         """What the state root of the head says about `key`, present or absent."""
@@ -190,8 +198,8 @@ class Store:
             raise Refused("PRUNED", f"balances before height {self.oldest.history} are not here")
         if not 0 <= height <= self._head.height:
             raise Refused("NO_SUCH_HEIGHT", f"heights from 0 to {self._head.height} are known")
-        prefix = history_prefix(key)
-        newest = self._view.iterate(prefix, prefix + number(height + 1), reverse=True, limit=1)
+        start, stop = self._places.history(key), self._places.balance(key, height + 1)
+        newest = self._view.iterate(start, stop, reverse=True, limit=1)
         return next((value or None for _, value in newest), None)
 
     def history(self) -> Iterator[tuple[bytes, int, bytes]]:
@@ -208,9 +216,8 @@ class Store:
         """The batch of height 0: the genesis state, into a store that `is_new`."""
         head = Head(0, self._genesis_hash, None, delta.root, 0)
         origin = Origin(LAYOUT_VERSION, self._genesis_hash, self.tree.depth)
-        return Batch(
-            [(GENESIS_KEY, encode(origin)), *_state_puts(writes, 0, delta, head)], delta, head
-        )
+        puts: list[Put] = [(GENESIS_KEY, encode(origin)), (VAULT_KEY, self._vault.id)]
+        return Batch(puts + self._state_puts(writes, 0, delta, head), delta, head)
 
     def block_batch(
         self,
@@ -234,7 +241,7 @@ class Store:
         transactions = before.transactions + len(receipts)
         head = Head(header.height, block_id, header, delta.root, transactions)
         height = number(header.height)
-        puts = _state_puts(writes, header.height, delta, head)
+        puts = self._state_puts(writes, header.height, delta, head)
         puts.append((block_index_key(block_id), height))
         puts.append((BLOCKS + height, encode(block)))
         puts.append((RECEIPTS + height, encode(tuple(receipts))))
@@ -281,7 +288,7 @@ class Store:
             raise StoreFailure("NO_BLOCK_YET", "there is no snapshot of the genesis state")
         depth = self.tree.depth
         nodes = self.tree.nodes(file_level(depth))
-        return Source(self._view, block, self.handovers(), depth, nodes)
+        return Source(self._view, self._vault, block, self.handovers(), depth, nodes)
 
     def reopen(self) -> None:
         """After a failed `write`, before it is tried again; for the thread of the readers."""
@@ -293,6 +300,19 @@ class Store:
     def close(self) -> None:
         """Give the database free."""
         self._database.close()
+
+    def _state_puts(self, writes: Writes, height: int, delta: TreeDelta, head: Head) -> list[Put]:
+        """The writes of records, their history, the tree and the head."""
+        puts: list[Put] = []
+        places = self._places
+        for (table, key), value in writes.items():
+            puts.append((places.record(table, key), value))
+            if table == HISTORY_TABLE:
+                puts.append((places.balance(key, height), value or b""))
+        puts += delta.bucket_writes
+        record = HeadRecord(head.height, head.block_id, head.state_root, head.transactions)
+        puts.append((HEAD_KEY, encode(record)))
+        return puts
 
     def _load_head(self) -> Head:
         if self._is_new:
@@ -309,7 +329,7 @@ class Store:
         return Head(record.height, record.block_id, header, record.state_root, record.transactions)
 
 
-def _check_origin(database: Records, depth: int, genesis_hash: bytes) -> bool:
+def _check_origin(database: Records, vault_id: bytes, depth: int, genesis_hash: bytes) -> bool:
     """Whether the database is new; raises `StoreFailure` if it was made for something else."""
     origin = decoded(origin_codec, database.get(GENESIS_KEY))
     if origin is None:
@@ -329,18 +349,6 @@ def _check_origin(database: Records, depth: int, genesis_hash: bytes) -> bool:
             f"genesis.json is {genesis_hash.hex()[:16]}…; use the right genesis.json or another "
             "data folder",
         )
+    if database.get(VAULT_KEY) != vault_id:
+        raise wrong_key("the database is")
     return False
-
-
-def _state_puts(writes: Writes, height: int, delta: TreeDelta, head: Head) -> list[Put]:
-    """The writes of records, their history, the tree and the head."""
-    puts: list[Put] = []
-    suffix = number(height)
-    for (table, key), value in writes.items():
-        puts.append((table_prefix(table) + key, value))
-        if table == HISTORY_TABLE:
-            puts.append((history_prefix(key) + suffix, value or b""))
-    puts += delta.bucket_writes
-    record = HeadRecord(head.height, head.block_id, head.state_root, head.transactions)
-    puts.append((HEAD_KEY, encode(record)))
-    return puts

@@ -79,6 +79,7 @@ class StateTree:
         self._records = records
         empties = empty_hashes(depth)
         self._root = empties[0]
+        self._applied: TreeDelta | None = None
         # _levels[level] holds the 16^level hashes of that level; the root is apart.
         self._levels = [
             bytearray(empties[level] * ARITY**level) if level else bytearray()
@@ -107,9 +108,7 @@ class StateTree:
                 changed[index] = bucket_root(after)
         base_root = pending[0].root if pending else self._root
         groups, root = self._rehash(changed, pending)
-        return TreeDelta(
-            root or base_root, base_root, buckets, groups, pending[0] if pending else None
-        )
+        return TreeDelta(root or base_root, base_root, buckets, groups, base)
 
     def apply(self, delta: TreeDelta, records: Records) -> None:
         """Make `delta` the tree's own; `records` is the database with its `bucket_writes` done."""
@@ -119,6 +118,7 @@ class StateTree:
             for parent, hashes in groups.items():
                 level[parent * _GROUP_BYTES : (parent + 1) * _GROUP_BYTES] = hashes
         self._root = delta.root
+        self._applied = delta
         self._records = records
         delta.base = None  # it is part of the tree now; keeping it would chain all deltas ever
 
@@ -164,11 +164,11 @@ class StateTree:
     def _pending(self, base: TreeDelta | None) -> list[TreeDelta]:
         """The deltas that `base` stands on and that are not applied, newest first."""
         pending = []
-        while base is not None and base.root != self._root:
+        while base is not None and base is not self._applied:
             pending.append(base)
-            if base.base is None and base.base_root != self._root:
-                raise AssertionError("a tree delta stands on a state that is not this tree's")
             base = base.base
+        if pending and pending[-1].base_root != self._root:
+            raise AssertionError("a tree delta stands on a state that is not this tree's")
         return pending
 
     def _entries(self, index: int, pending: Sequence[TreeDelta]) -> bytes:

@@ -6,8 +6,9 @@ log can be trimmed once the block of that height is stored.
 
 | key                   | value                                                      |
 |-----------------------|------------------------------------------------------------|
+| `k`                   | which storage key it is sealed under: `Vault.id`           |
 | `f`                   | sequence of the first record that was not trimmed, 8 bytes |
-| `v` ‖ sequence (8)    | height (8) ‖ record                                        |
+| `v` ‖ sequence (8)    | sealed: height (8) ‖ record                                |
 | `h`                   | below this height votes may have been trimmed, 8 bytes     |
 
 Sequences have no gap between `f` and the last one: a gap means that votes were lost, and a node
@@ -22,12 +23,16 @@ from typing import Final
 
 from node.protocol.errors import StoreFailure
 from node.state.keyvalue import KeyValue, Put
+from node.state.layout import wrong_key
 from node.state.level import open_level
+from node.state.sealed import SealedKeyValue
+from node.state.vault import Vault
 
 VOTE_RECORD_BYTES_MAX = 32 << 20
 WRITE_BUFFER_BYTES = 4 << 20
 CACHE_BYTES = 1 << 20
 OPEN_FILES_MAX = 32
+_VAULT = b"k"
 _FIRST = b"f"
 _FLOOR = b"h"
 _VOTE = b"v"
@@ -37,14 +42,19 @@ _VOTES_END = b"w"
 class VoteLog:
     """The votes of one validator, oldest first."""
 
-    def __init__(self, records: KeyValue) -> None:
-        """Read and check the log; raises `StoreFailure` `DAMAGED_VOTES` if a record is missing."""
-        self._database = records
+    def __init__(self, database: KeyValue, vault: Vault) -> None:
+        """Read and check the log.
+
+        Raises `StoreFailure` `DAMAGED_VOTES` if a record is missing, or `WRONG_STORAGE_KEY`.
+        """
+        self._database = records = SealedKeyValue(database, vault, _VOTE, _damaged)
         first = records.get(_FIRST)
         self.is_new: Final = first is None
         if first is None:
             first = _number(0)
-            records.write([(_FIRST, first)], sync=True)
+            records.write([(_FIRST, first), (_VAULT, vault.id)], sync=True)
+        if records.get(_VAULT) != vault.id:
+            raise wrong_key("the vote database is")
         self._heights: deque[int] = deque()
         self._first = _parsed(first)
         self._floor = _parsed(records.get(_FLOOR) or _number(0))

@@ -44,6 +44,8 @@ from node.protocol.validators import ValidatorSet
 from node.query import Query
 from node.state.keyvalue import KeyValue, MemoryKeyValue
 from node.state.store import Store
+from node.state.vault import Vault
+from node.vaults import open_vault
 from tests.protocol.support import EPOCH_SECRET, MEMBERS, genesis_content, key
 
 BANK, REGULATOR, MERCHANT = key(30), key(31), key(32)
@@ -53,6 +55,7 @@ SHOP, CARD = b"S" * 16, b"C" * 16
 BLOCK_MS = 1_000
 LIFETIME_MS = 300_000
 PRIVACY_KEY = b"p" * 32
+VAULT = open_vault(b"v" * 32)
 
 _EPHEMERAL = EphemeralKey(key(40))
 
@@ -82,11 +85,13 @@ def genesis() -> Genesis:
 class World:
     """The chain of one node, advanced by hand."""
 
-    def __init__(self, database: KeyValue | None = None) -> None:
+    def __init__(self, database: KeyValue | None = None, vault: Vault = VAULT) -> None:
         self.genesis = genesis()
         self.chain = self.genesis.chain
         self.now_ms = self.genesis.created_ms
-        self.store = Store(database or MemoryKeyValue(), self.genesis.tree_depth, self.genesis.hash)
+        self.store = Store(
+            database or MemoryKeyValue(), vault, self.genesis.tree_depth, self.genesis.hash
+        )
         self.salts = Salts(PRIVACY_KEY)
         limits = Limits(1_000, 1 << 20, 2_000, 10_000, self.genesis.time_scale)
         self.opener = Opener(self.chain, {1: EPOCH_SECRET})

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from node.bodies import vote_entry_codec
 from node.consensus.recovery import OwnRecord, PrePrepareRecord, ViewChangeRecord, record_codec
+from node.folder import load_node
 from node.protocol.encoding import encode, sha256
 from node.state.level import LevelKeyValue
 from node.state.vote_log import VoteLog, open_vote_database
+from node.vaults import open_vault
 
 VOTES_FOLDER = "votes"
 
@@ -42,7 +44,7 @@ class VoteBook:
             database = open_vote_database(votes)
             assert isinstance(database, LevelKeyValue)
             try:
-                raws = VoteLog(database).load()
+                raws = VoteLog(database, open_vault(load_node(folder).storage_key)).load()
             finally:
                 database.close()
         self.readings += 1

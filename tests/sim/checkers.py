@@ -152,7 +152,7 @@ class Checkers:
         if message.signer not in validators_at(node.running.store, message.height).members:
             raise Violation("stranger", f"{node.name} votes at {message.height} as no member")
         if message.signature not in self._durable:
-            if not node.machine.vote_disk.holds_durably(message.signature):
+            if not node.machine.has_written(message.signature):
                 raise Violation(
                     "unsynced vote", f"{node.name} sends {type(message).__name__} before it is safe"
                 )

@@ -111,14 +111,11 @@ class SimDisk:
         self._undo, other._undo = [], []
         self._half_written = other._half_written = ()
 
-    def holds_durably(self, part: bytes) -> bool:
-        """Whether some record that no crash can take away contains `part`."""
+    def durable(self) -> Iterator[tuple[bytes, bytes]]:
+        """What no crash can take away."""
         unsynced = {key for puts in self._undo for key, _ in puts}
-        return any(
-            part in value
-            for key, value in self._records.iterate(b"", b"\xff")
-            if key not in unsynced
-        )
+        pairs = self._records.iterate(b"", b"\xff")
+        return ((key, value) for key, value in pairs if key not in unsynced)
 
     def _apply(self, puts: Sequence[Put], sync: bool) -> None:
         if sync:

@@ -10,9 +10,10 @@ from node.core import Core, open_core
 from node.protocol.genesis import Genesis
 from node.protocol.keys import PrivateKey
 from node.roster import Peers
+from node.state.vault import Vault
 from tests.sim.disk import SimDisk
 from tests.sim.snapshots import MachineSnapshots
-from tests.sim.world import SECRET
+from tests.sim.world import SECRET, vault_of
 
 
 @dataclass
@@ -38,6 +39,16 @@ class Machine:
     snapshots: MachineSnapshots | None = None
 
     @property
+    def vault(self) -> Vault:
+        """Each machine has a storage key of its own."""
+        return vault_of(f"node{self.number}")
+
+    def has_written(self, signature: bytes) -> bool:
+        """Whether a vote with this signature is where no crash can take it away."""
+        votes = ((key, raw) for key, raw in self.vote_disk.durable() if key[:1] == b"v")
+        return any(signature in self.vault.open(key, raw) for key, raw in votes)
+
+    @property
     def disks(self) -> tuple[SimDisk, SimDisk]:
         """The disks of the state and of the votes."""
         return self.state_disk, self.vote_disk
@@ -47,7 +58,7 @@ class Machine:
         made = self.snapshots
         for disk in self.disks:
             disk.reopen()
-        place = (genesis, CONTRACTS, self.key, SECRET, *self.disks)
+        place = (genesis, CONTRACTS, self.key, SECRET, self.vault, *self.disks)
         if made is None:
             return open_core(*place)
-        return open_core(*place, shelf=made, staging=made.staging)
+        return open_core(*place, shelf=made, staging=made.staging(self.vault))

@@ -17,6 +17,7 @@ from node.state.snapshot import (
     write_snapshot,
 )
 from node.state.staging import Staging
+from node.state.vault import Vault
 from tests.sim.disk import SimDisk
 
 Alter = Callable[[int, SnapshotFile, bytes | None], bytes | None]
@@ -50,10 +51,9 @@ class MachineSnapshots:
         self._every = every
         self._made: dict[int, dict[str, bytes]] = {}
 
-    @property
-    def staging(self) -> Staging:
+    def staging(self, vault: Vault) -> Staging:
         """The staging as a node that starts finds it."""
-        return Staging(lambda: self.disk, exists=True)
+        return Staging(lambda: self.disk, vault, exists=True)
 
     def heights(self) -> tuple[int, ...]:
         """As `Shelf.heights`."""

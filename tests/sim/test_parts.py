@@ -56,9 +56,9 @@ def test_a_crash_leaves_a_prefix_of_what_was_not_synced() -> None:
 def test_a_sync_makes_durable_what_was_written_before() -> None:
     disk = SimDisk(Random(0))
     disk.write([(b"a", b"vote one")], sync=False)
-    assert not disk.holds_durably(b"one")
+    assert list(disk.durable()) == []
     disk.write([(b"b", b"vote two")], sync=True)
-    assert disk.holds_durably(b"one")
+    assert list(disk.durable()) == [(b"a", b"vote one"), (b"b", b"vote two")]
     disk.lose_power()
     assert (disk.get(b"a"), disk.get(b"b"), disk.lost) == (b"vote one", b"vote two", 0)
 

@@ -24,6 +24,8 @@ from node.protocol.genesis import (
 )
 from node.protocol.keys import PrivateKey
 from node.protocol.sealing import ALGORITHM, EphemeralKey
+from node.state.vault import Vault
+from node.vaults import open_vault
 
 CREATED_AT = "2026-01-31T08:00:00.000Z"
 TREE_DEPTH = 2
@@ -66,6 +68,12 @@ def ephemeral_of(name: str) -> EphemeralKey:
 def epoch_key_of(number: int) -> PrivateKey:
     """The committee's key of an epoch; the simulator's nodes are given them all beforehand."""
     return key_of("epoch" if number == 1 else f"epoch {number}")
+
+
+@cache
+def vault_of(name: str) -> Vault:
+    """The vault of a validator: each has a storage key of its own."""
+    return open_vault(sha256(f"groat simulator storage {name}".encode()))
 
 
 SECRET = CommitteeSecret(

@@ -9,12 +9,14 @@ from node.protocol.domain import Chain
 from node.protocol.proofs import key_hash, value_hash
 from node.state.keyvalue import KeyValue
 from node.state.store import Batch, Store, Writes
+from node.state.vault import Vault
 
 GENESIS_HASH = hashlib.sha256(b"genesis").digest()
 CHAIN = Chain("test", GENESIS_HASH)
 DEPTH = 2
 ACCOUNTS = "kernel/accounts"
 CARDS = "prepaid/cards"
+VAULT = Vault(b"v" * 32)
 
 
 def digest(text: str) -> bytes:
@@ -32,7 +34,7 @@ def leaf_changes(writes: Writes) -> dict[bytes, bytes | None]:
 
 def new_store(database: KeyValue, writes: Writes | None = None) -> Store:
     """A store at height 0."""
-    store = Store(database, DEPTH, GENESIS_HASH)
+    store = Store(database, VAULT, DEPTH, GENESIS_HASH)
     delta = store.tree.update(leaf_changes(writes or {}))
     store.commit(store.genesis_batch(writes or {}, delta))
     return store

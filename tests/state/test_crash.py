@@ -8,7 +8,7 @@ from pathlib import Path
 
 from node.state.level import open_level
 from node.state.store import Store
-from tests.state.samples import CARDS, DEPTH, GENESIS_HASH, digest
+from tests.state.samples import CARDS, DEPTH, GENESIS_HASH, VAULT, digest
 
 BLOCKS_BEFORE_KILL = 60
 WRITER = """
@@ -35,7 +35,7 @@ def test_reported_blocks_survive_a_kill(tmp_path: Path) -> None:
         writer.kill()
         reported += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
     writer.wait()
-    store = Store(open_level(tmp_path), DEPTH, GENESIS_HASH)
+    store = Store(open_level(tmp_path), VAULT, DEPTH, GENESIS_HASH)
     head = store.head.height
     assert reported[-1] <= head <= reported[-1] + 1
     for height in range(1, head + 1):

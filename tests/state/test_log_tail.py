@@ -16,6 +16,7 @@ from node.state import level
 from node.state.level import open_level
 from node.state.log_tail import BLOCK_BYTES, _crc32c, damaged_logs
 from node.state.vote_log import VoteLog, open_vote_database
+from tests.state.samples import VAULT
 
 HEADER_BYTES = 7
 VOTES = 12
@@ -25,7 +26,7 @@ SMALL, LARGE = 400, 90_000
 def make(folder: Path, size: int, count: int = VOTES) -> list[bytes]:
     """A vote log as a killed node leaves it: everything in LevelDB's log."""
     chance = random.Random(size)
-    votes = VoteLog(open_vote_database(folder / "live"))
+    votes = VoteLog(open_vote_database(folder / "live"), VAULT)
     for number in range(count):
         votes.append(chance.randbytes(size), number)
     shutil.copytree(folder / "live", folder / "votes")
@@ -43,7 +44,7 @@ def load(folder: Path) -> list[bytes]:
     """What a restarted node finds."""
     database = open_vote_database(folder / "votes")
     try:
-        return VoteLog(database).load()
+        return VoteLog(database, VAULT).load()
     finally:
         database.close()
 
@@ -156,7 +157,7 @@ def _made(factory: pytest.TempPathFactory) -> Path:
         folder = factory.mktemp("made")
         make(folder, SMALL)
         chance = random.Random(7)
-        votes = VoteLog(open_vote_database(folder / "live"))
+        votes = VoteLog(open_vote_database(folder / "live"), VAULT)
         for number in range(VOTES, 2 * VOTES):
             votes.append(chance.randbytes(SMALL), number)
         shutil.rmtree(folder / "votes")

@@ -20,6 +20,7 @@ from tests.state.samples import (
     CARDS,
     DEPTH,
     GENESIS_HASH,
+    VAULT,
     digest,
     grow,
     leaf_changes,
@@ -44,7 +45,7 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
         if before is not None:
             before.close()
             current.clear()
-        store = Store(database(), DEPTH, GENESIS_HASH) if before else new_store(database())
+        store = Store(database(), VAULT, DEPTH, GENESIS_HASH) if before else new_store(database())
         current.append(store)
         return store
 
@@ -55,13 +56,13 @@ def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Reopen]:
 
 def test_the_genesis_state_is_height_0() -> None:
     database = MemoryKeyValue()
-    store = Store(database, DEPTH, GENESIS_HASH)
+    store = Store(database, VAULT, DEPTH, GENESIS_HASH)
     assert store.is_new
     writes = {(ACCOUNTS, b"alice"): b"100"}
     delta = store.tree.update(leaf_changes(writes))
     store.commit(store.genesis_batch(writes, delta))
     assert not store.is_new
-    again = Store(database, DEPTH, GENESIS_HASH)
+    again = Store(database, VAULT, DEPTH, GENESIS_HASH)
     assert not again.is_new
     assert again.head == store.head == (0, GENESIS_HASH, None, delta.root, 0)
     assert again.get(ACCOUNTS, b"alice") == again.balance_at(b"alice", 0) == b"100"
@@ -153,7 +154,7 @@ def test_state_and_history_are_those_of_a_dict(
         grow(store, writes)
         merged = states[-1] | writes
         states.append({place: value for place, value in merged.items() if value is not None})
-    store = Store(database, DEPTH, GENESIS_HASH)
+    store = Store(database, VAULT, DEPTH, GENESIS_HASH)
     for table in (ACCOUNTS, CARDS):
         expected = sorted((key, v) for (name, key), v in states[-1].items() if name == table)
         assert store.scan(table, b"", None, 1_000) == expected
@@ -285,13 +286,13 @@ def test_a_store_of_another_genesis_is_refused() -> None:
     database = damaged([])
     for genesis_hash, depth in ((digest("other"), DEPTH), (GENESIS_HASH, DEPTH + 1)):
         with pytest.raises(StoreFailure, match=r"WRONG_GENESIS: .*use the right genesis\.json"):
-            Store(database, depth, genesis_hash)
+            Store(database, VAULT, depth, genesis_hash)
 
 
 def test_a_store_of_another_layout_is_refused() -> None:
     database = damaged([(b"mgenesis", encode([99, GENESIS_HASH, DEPTH]))])
     with pytest.raises(StoreFailure, match=r"WRONG_LAYOUT: .*layout 99"):
-        Store(database, DEPTH, GENESIS_HASH)
+        Store(database, VAULT, DEPTH, GENESIS_HASH)
 
 
 HEIGHT_2 = (2).to_bytes(8, "big")
@@ -305,22 +306,23 @@ HEIGHT_2 = (2).to_bytes(8, "big")
         ([(b"mhead", None)], "no head"),
         ([(b"mhead", b"torn")], "cannot be read"),
         ([(b"b" + HEIGHT_2, None)], "block 2 is missing"),
-        ([(b"b" + HEIGHT_2, b"\x90")], "cannot be read"),
+        ([(b"b" + HEIGHT_2, b"\x90")], "does not open"),
+        ([(b"b" + HEIGHT_2, VAULT.sealer().seal(b"b" + HEIGHT_2, b"\x90"))], "cannot be read"),
         ([(b"t" + bytes(4), b"e" * 64)], "not the one of its head"),
         ([(b"t" + bytes(4), b"e" * 65)], "malformed"),
     ],
 )
 def test_damage_stops_with_a_line_that_says_what_to_do(puts: list[Put], reason: str) -> None:
     with pytest.raises(StoreFailure, match=rf"DATABASE_DAMAGED: .*{reason}.*groat node repair"):
-        Store(damaged(puts), DEPTH, GENESIS_HASH)
+        Store(damaged(puts), VAULT, DEPTH, GENESIS_HASH)
 
 
 def test_a_damaged_block_is_noticed_when_read() -> None:
     height_1 = (1).to_bytes(8, "big")
-    store = Store(damaged([(b"b" + height_1, b"\x90")]), DEPTH, GENESIS_HASH)
+    store = Store(damaged([(b"b" + height_1, b"\x90")]), VAULT, DEPTH, GENESIS_HASH)
     with pytest.raises(StoreFailure, match="DATABASE_DAMAGED"):
         store.block(1)
-    store = Store(damaged([(b"b" + height_1, None)]), DEPTH, GENESIS_HASH)
+    store = Store(damaged([(b"b" + height_1, None)]), VAULT, DEPTH, GENESIS_HASH)
     with pytest.raises(StoreFailure, match="block 1 is missing"):
         list(store.blocks_before(2, 1))
 

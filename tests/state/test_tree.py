@@ -141,6 +141,17 @@ def test_removing_what_is_absent_and_rewriting_the_same_cost_nothing() -> None:
 # ---- deltas on deltas
 
 
+def test_deltas_stack_where_the_state_returns_to_what_it_was() -> None:
+    harness = Harness(2)
+    nothing = harness.tree.update({})
+    there = harness.tree.update({hashed(1): value_hash(b"1")}, base=nothing)
+    back = harness.tree.update({hashed(1): None}, base=there)
+    again = harness.tree.update({}, base=back)
+    harness.commit(nothing)
+    harness.commit(there)
+    assert harness.tree.update({}, base=again).root == nothing.root
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(change_sets, min_size=1, max_size=5), st.data())
 def test_deltas_stack_as_if_each_had_been_applied(

@@ -9,12 +9,13 @@ import pytest
 from node.protocol.errors import StoreFailure
 from node.state.keyvalue import MemoryKeyValue
 from node.state.vote_log import VoteLog, open_vote_database
+from tests.state.samples import VAULT
 
 
 def filled(count: int) -> tuple[MemoryKeyValue, VoteLog]:
     """A log with two records a height from height 1 on."""
     records = MemoryKeyValue()
-    log = VoteLog(records)
+    log = VoteLog(records, VAULT)
     for number in range(count):
         log.append(b"vote %d" % number, number // 2 + 1)
     return records, log
@@ -24,19 +25,19 @@ def test_records_come_back_in_order() -> None:
     records, log = filled(300)
     expected = [b"vote %d" % number for number in range(300)]
     assert log.load() == expected
-    assert VoteLog(records).load() == expected
+    assert VoteLog(records, VAULT).load() == expected
 
 
 def test_only_a_fresh_database_is_new() -> None:
     records, log = filled(0)
     assert log.is_new
-    assert not VoteLog(records).is_new
+    assert not VoteLog(records, VAULT).is_new
 
 
 def test_trimming_drops_lower_heights_only() -> None:
     records, log = filled(6)
     log.trim(below_height=3)
-    assert log.load() == VoteLog(records).load() == [b"vote 4", b"vote 5"]
+    assert log.load() == VoteLog(records, VAULT).load() == [b"vote 4", b"vote 5"]
     log.trim(below_height=3)
     assert log.load() == [b"vote 4", b"vote 5"]
 
@@ -45,9 +46,9 @@ def test_sequences_go_on_after_everything_was_trimmed() -> None:
     records, log = filled(6)
     log.trim(below_height=100)
     assert log.load() == []
-    reopened = VoteLog(records)
+    reopened = VoteLog(records, VAULT)
     reopened.append(b"later", 101)
-    assert VoteLog(records).load() == [b"later"]
+    assert VoteLog(records, VAULT).load() == [b"later"]
 
 
 def test_a_record_above_one_of_a_lower_height_is_not_skipped() -> None:
@@ -64,7 +65,7 @@ def test_a_gap_stops_with_a_line_that_says_what_to_do(missing: int) -> None:
     records, _ = filled(5)
     records.write([(b"v" + missing.to_bytes(8, "big"), None)], sync=True)
     with pytest.raises(StoreFailure, match=rf"DAMAGED_VOTES: .*{missing} is missing.*votes-lost"):
-        VoteLog(records)
+        VoteLog(records, VAULT)
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,14 @@ def test_other_damage_stops_too(key: bytes, value: bytes) -> None:
     records, _ = filled(5)
     records.write([(key, value)], sync=True)
     with pytest.raises(StoreFailure, match="DAMAGED_VOTES"):
-        VoteLog(records)
+        VoteLog(records, VAULT)
 
 
 def test_on_disk_it_survives_and_refuses_damage(tmp_path: Path) -> None:
-    log = VoteLog(open_vote_database(tmp_path))
+    log = VoteLog(open_vote_database(tmp_path), VAULT)
     log.append(b"vote" * 50, 1)
     log.close()
-    log = VoteLog(open_vote_database(tmp_path))
+    log = VoteLog(open_vote_database(tmp_path), VAULT)
     assert log.load() == [b"vote" * 50]
     log.append(b"vote" * 50, 1)
     log.close()
