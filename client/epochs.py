@@ -30,7 +30,13 @@ async def prepare_epoch(api: NodeApi, without: str = "") -> NextEpoch:
     return make_epoch(api.chain.chain_id, int(newest["epoch"]) + 1, nodes)
 
 
-async def rotate_epoch(api: NodeApi, boss: Administrators, reason: str, note: Progress) -> Json:
+async def rotate_epoch(
+    api: NodeApi,
+    boss: Administrators,
+    reason: str,
+    note: Progress,
+    patience_seconds: float = ACKNOWLEDGING_SECONDS,
+) -> Json:
     """Bring the next epoch and wait until it is in force; it as a query shows it.
 
     Raises `Rejected`, or `Pending` naming the validators that have not acknowledged.
@@ -38,14 +44,16 @@ async def rotate_epoch(api: NodeApi, boss: Administrators, reason: str, note: Pr
     epoch = await prepare_epoch(api)
     await boss.decide("rotate_epoch", reason, epoch.arguments)
     note(f"epoch {epoch.number} is known to the nodes")
-    return await until_in_force(api, epoch.number, note)
+    return await until_in_force(api, epoch.number, note, patience_seconds)
 
 
-async def until_in_force(api: NodeApi, number: int, note: Progress) -> Json:
+async def until_in_force(
+    api: NodeApi, number: int, note: Progress, patience_seconds: float = ACKNOWLEDGING_SECONDS
+) -> Json:
     """Wait for the acknowledgements, which the nodes send by themselves; raises `Pending`."""
     names = {one["public_key"]: one["name"] for one in await listed_nodes(api)}
     told: set[str] = set()
-    deadline = time.monotonic() + ACKNOWLEDGING_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while True:
         shown = await show_epoch(api, number)
         for one in shown["holders"]:

@@ -29,6 +29,7 @@ from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import sender_of
 from node.query import Query
 from node.verifier import Verifier
+from node.views import epoch_view
 from node.vitals import Vitals
 
 SUBSCRIBERS_MAX = 256
@@ -187,7 +188,8 @@ class LiveService:
         """Live facts for /v1/status."""
         role = "validator" if self._validates else "observer"
         ready = None if self._validates else self._ready()
-        return {"role": role, "ready": ready, **self._vitals.status()}
+        epoch = epoch_view(self._store)
+        return {"role": role, "ready": ready, "epoch": epoch, **self._vitals.status()}
 
     def peers(self) -> Sequence[Mapping[str, Any]]:
         """One entry for each known peer."""

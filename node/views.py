@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from contracts.kernel.access import Viewer, may_read
+from contracts.kernel.registry import current_epoch, missing_acknowledgements, newest_epoch
+from contracts.kernel.state import Reader, State
 from node.protocol.block import BlockHeader, CertifiedBlock, CommitCertificate, Event, Receipt
 from node.protocol.encoding import encode
 from node.protocol.json_view import time_to_json, to_json
@@ -116,6 +118,23 @@ def is_recipient(transaction: Transaction, viewer: Viewer) -> bool:
         if isinstance(call, SealedCall)
         for wrap in call.wraps
     )
+
+
+def epoch_view(state: Reader) -> Json:
+    """The epoch that calls are sealed to, and the one, if any, that waits to be acknowledged."""
+    current, newest = current_epoch(state), newest_epoch(state)
+    until_ms, waits = current.previous_until_ms, not newest.first_height
+    return {
+        "number": str(current.number),
+        "public_key": current.public_key.hex(),
+        "since": str(current.first_height),
+        "previous_until": time_to_json(until_ms) if until_ms else None,
+        "coming": str(newest.number) if waits else None,
+        "missing": [
+            member.hex()
+            for member in (missing_acknowledgements(State(state), newest.number) if waits else ())
+        ],
+    }
 
 
 def _call_view(call: Call | SealedCall, clear: Call | None) -> Json:

@@ -56,7 +56,13 @@ async def remove_node(
     session.out.record(await membership.remove_node(session.folder, name, reason, session.out.note))
 
 
-async def rotate_epoch(session: Session, reason: ReasonOption = "routine") -> None:
+async def rotate_epoch(
+    session: Session,
+    reason: ReasonOption = "routine",
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=0, help="Seconds to wait for acknowledgements.")
+    ] = 30.0,
+) -> None:
     """Give a running local network's committee a new key, to which calls are sealed from then on.
 
     This acts as two administrators and waits until every validator has acknowledged.
@@ -67,6 +73,6 @@ async def rotate_epoch(session: Session, reason: ReasonOption = "routine") -> No
     keys = governance.administrator_keys(folder.genesis, folder.wallet)
     async with session.api() as api:
         boss = governance.Administrators(api, *keys)
-        shown = await epochs.rotate_epoch(api, boss, reason, note)
+        shown = await epochs.rotate_epoch(api, boss, reason, note, timeout_seconds)
     fields = ("epoch", "epoch_key", "first_height", "previous", "previous_until_ms")
     session.out.record({name: shown[name] for name in fields})

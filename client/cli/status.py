@@ -81,6 +81,8 @@ def _show(session: Session, rows: list[dict[str, Any]], validators: ValidatorSet
         f"{genesis.chain_id}: {validators.quorum} of {validators.size} validators decide; "
         f"{validators.dead_max} may be dead{scale}; genesis {genesis.hash.hex()}"
     )
+    for waiting in dict.fromkeys(row["epoch_waits"] for row in rows if row.get("epoch_waits")):
+        session.out.note(waiting)
 
 
 def _row(session: Session, name: str, answer: dict[str, Any] | ClientError) -> dict[str, Any]:
@@ -104,8 +106,19 @@ def _row(session: Session, name: str, answer: dict[str, Any] | ClientError) -> d
         "peers": answer.get("peers_connected"),
         "waiting": mempool.get("transactions") if isinstance(mempool, dict) else None,
         "cut_from": answer.get("cut"),
+        **_epoch(session, answer.get("epoch")),
         "status": answer,
     }
+
+
+def _epoch(session: Session, epoch: object) -> dict[str, Any]:
+    """The epoch that calls are sealed to, and what another one waits for."""
+    if not isinstance(epoch, dict):
+        return {}
+    names = {endpoint.public_key: endpoint.name for endpoint in session.folder.endpoints}
+    missing = ", ".join(names.get(str(key), str(key)) for key in epoch.get("missing") or ())
+    waits = f"epoch {epoch.get('coming')} waits for {missing}" if missing else None
+    return {"epoch": epoch.get("number"), "epoch_waits": waits}
 
 
 async def _show_peers(session: Session, api: NodeApi) -> None:

@@ -106,12 +106,17 @@ class AcknowledgeEpoch(Args):
 
 def accepted_epochs(reader: Reader, time_ms: int) -> tuple[int, ...]:
     """The epochs that a block of `time_ms` on top of this state accepts, the current one first."""
-    raw = reader.get(EPOCHS.name, CURRENT)
-    assert raw is not None, "no epoch"
-    current = EPOCHS.decode(raw)
+    current = current_epoch(reader)
     if time_ms < current.previous_until_ms:
         return current.number, current.previous
     return (current.number,)
+
+
+def current_epoch(reader: Reader) -> Epoch:
+    """The epoch in force, to which calls are to be sealed."""
+    raw = reader.get(EPOCHS.name, CURRENT)
+    assert raw is not None, "no epoch"
+    return EPOCHS.decode(raw)
 
 
 def wrap_key(number: int, node: bytes) -> bytes:
