@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from contracts.kernel.access import may_read
 from contracts.kernel.context import View
-from contracts.kernel.contract import Audit, Details, Query
+from contracts.kernel.contract import Details, Query
 from contracts.kernel.epochs import (
     CURRENT,
     EPOCH_WRAPS,
@@ -22,11 +22,8 @@ from contracts.kernel.identity import IDENTITIES, OFFICES, identity_of, officers
 from contracts.kernel.ledger import (
     ACCOUNTS,
     ASSETS,
-    DEADLINES,
-    PENDING,
     Account,
     account_key,
-    account_violations,
 )
 from contracts.kernel.membership import NODES, NODES_MAX, deciding, newest_validators
 from contracts.kernel.proposals import PROPOSALS, Proposal
@@ -124,10 +121,18 @@ def identity(view: View, args: IdentityQuery) -> Details:
 
 
 def offices(view: View, _: NoArgs) -> Details:
-    """Who holds each of the offices: administrators, regulators, banks, operators."""
+    """Who holds the offices: administrators, regulators, banks, operators."""
     return {
         "items": [
-            {"office": office, "members": list(officers(view.state, office))} for office in OFFICES
+            {
+                "office": office,
+                "name": one.name,
+                "public_key": one.public_key,
+                "suspended_for": one.suspended_for,
+            }
+            for office in OFFICES
+            for member in officers(view.state, office)
+            if (one := view.state.get(IDENTITIES, member)) is not None
         ]
     }
 
@@ -271,31 +276,6 @@ def _account_view(key: bytes, found: Account) -> Details:
         "credits_pending": found.credits_pending,
         "credits_posted": found.credits_posted,
     }
-
-
-def audit(state: State) -> Audit:
-    """Per asset all balances sum to zero, none is overdrawn, reservations equal what is pending."""
-    violations: list[str] = []
-    totals: dict[str, int] = {}
-    issued: dict[str, int] = {}
-    reserved: dict[bytes, list[int]] = {}
-    count = 0
-    for key, pending in walk(state, PENDING):
-        if state.get(DEADLINES, pending.deadline_ms.to_bytes(8, "big") + key) is None:
-            violations.append(f"pending transfer {key.hex()} has no deadline")
-        for leg in pending.legs:
-            reserved.setdefault(leg.debit, [0, 0])[0] += leg.amount
-            reserved.setdefault(leg.credit, [0, 0])[1] += leg.amount
-    for key, found in walk(state, ACCOUNTS):
-        count += 1
-        violations.extend(account_violations(key, found))
-        if [found.debits_pending, found.credits_pending] != reserved.pop(key, [0, 0]):
-            violations.append(f"account {key.hex()}: reservations differ from pending transfers")
-        totals[found.asset] = totals.get(found.asset, 0) + found.balance
-        issued[found.asset] = issued.get(found.asset, 0) + max(found.balance, 0)
-    violations.extend(f"pending transfer on unknown account {key.hex()}" for key in reserved)
-    violations.extend(f"{asset} sums to {total}" for asset, total in totals.items() if total)
-    return Audit(violations, {"accounts": count, "in_accounts": issued})
 
 
 def walk(state: State, table: Any, prefix: bytes = b"") -> Any:

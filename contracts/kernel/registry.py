@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from contracts.kernel import invariants
 from contracts.kernel.access import Viewer, may_read
 from contracts.kernel.actions import ACTIONS
 from contracts.kernel.contract import Action, Audit, Contract, Governed, Query
@@ -47,7 +48,6 @@ from contracts.kernel.ledger import (
     DEADLINES,
     PENDING,
     account_key,
-    ledger_violations,
 )
 from contracts.kernel.membership import (
     NODES,
@@ -66,7 +66,6 @@ from contracts.kernel.membership import (
 from contracts.kernel.proposals import ACTIONS as DECISIONS
 from contracts.kernel.proposals import PROPOSAL_EVENTS, PROPOSALS
 from contracts.kernel.queries import QUERIES
-from contracts.kernel.queries import audit as kernel_audit
 from contracts.kernel.runtime import (
     GenesisParameters,
     PreparedCall,
@@ -154,8 +153,8 @@ KERNEL = Contract(
     ),
     errors=GOVERNANCE_ERRORS,
     events=(*ENROLMENT_EVENTS, *PROPOSAL_EVENTS, *EPOCH_EVENTS),
-    violations=ledger_violations,
-    audit=kernel_audit,
+    violations=invariants.violations,
+    audit=invariants.audit,
 )
 
 

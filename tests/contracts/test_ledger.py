@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contracts.kernel.invariants import audit
 from contracts.kernel.ledger import (
     ACCOUNTS,
     ASSETS,
@@ -19,7 +20,6 @@ from contracts.kernel.ledger import (
     account_key,
     ledger_violations,
 )
-from contracts.kernel.queries import audit
 from contracts.kernel.state import Overlay, State
 from contracts.kernel.types import AMOUNT_MAX, Rejected
 from tests.contracts.world import Memory, id_of
