@@ -60,8 +60,11 @@ VAULT = open_vault(b"v" * 32)
 _EPHEMERAL = EphemeralKey(key(40))
 
 
-def genesis() -> Genesis:
-    """Four validators, staff, a merchant and two holders; clear calls are allowed."""
+People = Mapping[str, tuple[PrivateKey, list[str]]]
+
+
+def genesis(others: People | None = None) -> Genesis:
+    """Four validators, staff, a merchant, two holders and `others`; clear calls are allowed."""
     people = {
         "bank": (BANK, ["bank"]),
         "regulator": (REGULATOR, ["regulator"]),
@@ -75,7 +78,7 @@ def genesis() -> Genesis:
     content = genesis_content()
     content["identities"] = [
         {"name": name, "public_key": person.public_key.hex(), "roles": roles}
-        for name, (person, roles) in people.items()
+        for name, (person, roles) in {**people, **(others or {})}.items()
     ]
     classes = [{"name": "gym", "asset": "CNY", "named": True}]
     content["parameters"] = {"prepaid": {"allow_clear": True, "classes": classes}}
@@ -85,8 +88,13 @@ def genesis() -> Genesis:
 class World:
     """The chain of one node, advanced by hand."""
 
-    def __init__(self, database: KeyValue | None = None, vault: Vault = VAULT) -> None:
-        self.genesis = genesis()
+    def __init__(
+        self,
+        database: KeyValue | None = None,
+        vault: Vault = VAULT,
+        others: People | None = None,
+    ) -> None:
+        self.genesis = genesis(others) if others else genesis()
         self.chain = self.genesis.chain
         self.now_ms = self.genesis.created_ms
         self.store = Store(
