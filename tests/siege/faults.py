@@ -66,7 +66,9 @@ class Faults:
         """End everything: every node runs, every line is whole, every disk has room."""
         for task in self._going_on:
             task.cancel()
-        await asyncio.gather(*self._going_on, return_exceptions=True)
+        for ending in await asyncio.gather(*self._going_on, return_exceptions=True):
+            if isinstance(ending, NodeFailure):
+                self._field.deserters.append(str(ending))
         self._field.links.clear()
         await asyncio.to_thread(self._field.unite)
         for name in self._field.names:

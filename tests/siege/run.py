@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from client.local import NodeFailure
 from client.node_api import NodeApi
 from tests.network.shop import Shop
 from tests.siege.customers import CARD_CLASS, FACE, Customer, Desk
@@ -63,13 +64,7 @@ async def besiege(seed: int, minutes: float, directory: Path, progress: Progress
             desk = Desk(_shop(field, api), history, topology.cards)
             await desk.open()
             faults, peak = await _storm(field, topology, desk, history, minutes, progress)
-            progress.say("healing")
-            healing = time.monotonic()
-            await faults.heal()
-            await desk.settle()
-            healed = time.monotonic() - healing
-            height = int((await api.status())["height"])
-        violations = await judge(field, history, progress.say)
+            height, healed, violations = await _end(field, faults, desk, history, api, progress)
         if peak > RESIDENT_KIB_MAX:
             violations.append(f"a node held {peak >> 10} MiB")
         keep = bool(violations)
@@ -89,6 +84,22 @@ async def besiege(seed: int, minutes: float, directory: Path, progress: Progress
     finally:
         history.close()
         await field.close(keep=keep)
+
+
+async def _end(
+    field: Field, faults: Faults, desk: Desk, history: History, api: NodeApi, progress: Progress
+) -> tuple[int, float, list[str]]:
+    """Healing and verdict: the height, the seconds until all was settled, and what is wrong."""
+    progress.say("healing")
+    began = time.monotonic()
+    try:
+        await faults.heal()
+        await desk.settle()
+    except NodeFailure as failure:
+        return 0, time.monotonic() - began, [*field.deserters, f"it does not heal: {failure}"]
+    healed = time.monotonic() - began
+    height = int((await api.status())["height"])
+    return height, healed, await judge(field, history, progress.say)
 
 
 async def _storm(
