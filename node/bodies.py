@@ -2,7 +2,8 @@
 
 A proposal names content hashes; this room finds the candidates (mempool, fetched, restored from the
 vote log), keeps the list of the missing ones, and serves to others what this node has prepared.
-Bounded by what the proposals of one height can name. It executes and decides nothing.
+A height that takes many views may see more proposals than there is room for: then the oldest go,
+since whatever is prepared is proposed again and thereby young. It executes and decides nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from node.protocol.block import BLOCK_TRANSACTIONS_MAX, BlockHeader
 from node.protocol.encoding import Codec, Record
 from node.protocol.messages import BATCH_TRANSACTIONS_MAX, TransactionRequest
 
-FETCHED_MAX = 8 * BLOCK_TRANSACTIONS_MAX
+KEPT_MAX = 32 * BLOCK_TRANSACTIONS_MAX
 VOTE_ENTRY_BYTES_MAX = 16 << 20
 
 
@@ -79,8 +80,10 @@ class Bodies:
     def keep(self, candidates: Sequence[Candidate]) -> None:
         """Hold these until the height is final, whatever the mempool does meanwhile."""
         for candidate in candidates:
-            if len(self._kept) < FETCHED_MAX:
-                self._kept[candidate.content_hash] = candidate
+            self._kept.pop(candidate.content_hash, None)
+            self._kept[candidate.content_hash] = candidate
+        while len(self._kept) > KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
 
     def restore(self, candidates: Sequence[Candidate], height: int) -> None:
         """Hold what votes up to `height` promise to serve until that height is final."""
@@ -112,7 +115,7 @@ class Bodies:
         if self._waiting is None or self._waiting.missing:
             return None
         complete, self._waiting = self._waiting, None
-        self._kept.update(complete.found)
+        self.keep(list(complete.found.values()))
         return complete
 
     def requests(self) -> list[TransactionRequest]:

@@ -227,7 +227,7 @@ class Driver:
                 known = self._examining.get(content_hash)
                 if content_hash in self._engine.mempool or known or known is urgent:
                     continue
-                lane = self.examination.wanted if urgent else self.examination.peers
+                lane = self.examination.wanted if urgent else self.examination.peers.of(origin)
                 if not lane.has_room((raw,)):
                     continue
                 self._examining[content_hash] = urgent
@@ -252,7 +252,7 @@ class Driver:
         while True:
             await asyncio.sleep(TICK_S)
             await self._inbox.put(io.Tick())
-            self._progress.note(now_ms())
+            self._progress.note(self._engine.sync.elapsed_ms)
 
     # ---- outputs
 

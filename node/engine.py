@@ -103,6 +103,7 @@ class Engine:
         if self.halted:
             return []
         self._now_ms = now_ms
+        self.sync.read_clock(now_ms)
         self._out = []
         step()
         self._update_pending()
@@ -127,7 +128,7 @@ class Engine:
             case io.PeerDisconnected(peer):
                 self._peers.pop(peer, None)
                 self.heads.forget(peer)
-                self._follow(self.sync.on_disconnected(peer, self._now_ms))
+                self._follow(self.sync.on_disconnected(peer))
             case _:
                 assert_never(event)
 
@@ -155,12 +156,12 @@ class Engine:
                 for part in self._serving.snapshot(peer, message):
                     self._emit(io.SendTo(peer, part))
             case BlockRange():
-                self._follow(self.sync.on_range(peer, message, self._now_ms))
+                self._follow(self.sync.on_range(peer, message))
             case SnapshotPart():
-                self._follow(self.sync.on_part(peer, message, self._now_ms))
+                self._follow(self.sync.on_part(peer, message))
             case Head(height):
                 self.heads.note(peer, height, self._now_ms)
-                self._follow(self.sync.on_head(peer, message, self._now_ms))
+                self._follow(self.sync.on_head(peer, message))
             case Evidence():
                 self.evidence.offer(message, self._validators.members)
             case _:
@@ -224,7 +225,7 @@ class Engine:
             case consensus.ForwardPending():
                 self._forward_pending()
             case consensus.RequestCatchUp(peer, height):
-                self._follow(self.sync.on_hint(peer, height, self._now_ms))
+                self._follow(self.sync.on_hint(peer, height))
             case consensus.ReportEvidence(first, second):
                 self._report_evidence(first, second)
             case consensus.ReportDissent(message):
@@ -288,7 +289,7 @@ class Engine:
             self._write(CertifiedBlock(commit.header, result.raws, commit.certificate), result)
         elif self._peers:
             height = commit.header.height
-            self._follow(self.sync.on_hint(self._rotate_peer(), height, self._now_ms))
+            self._follow(self.sync.on_hint(self._rotate_peer(), height))
 
     def _write(self, block: CertifiedBlock, result: BlockResult) -> None:
         if self._writing is not None:
@@ -318,7 +319,7 @@ class Engine:
         self._consensus(
             consensus.BlockCommitted(block.header, result.next_validators, block.certificate)
         )
-        self._follow(self.sync.on_stored(height, self._validators, self._now_ms))
+        self._follow(self.sync.on_stored(height, self._validators))
 
     def _import_next(self) -> None:
         """Check, execute and write the next block that a peer sent, if it is the turn of one."""
@@ -333,11 +334,11 @@ class Engine:
         except PeerFault as fault:
             self.sync.importer.drop()
             self._emit(io.PunishPeer(peer, fault))
-            self._follow(self.sync.on_fault(peer, self._now_ms))
+            self._follow(self.sync.on_fault(peer))
         except Diverged as failure:
             self._halt(failure.code, str(failure))
         else:
-            self.sync.on_imported(block, self._now_ms)
+            self.sync.on_imported(block)
             self._write(block, result)
 
     def _follow(self, outputs: Sequence[io.Output]) -> None:
@@ -352,7 +353,7 @@ class Engine:
         self._serving.tick()
         self._tidy_pool()
         self._emit(io.SendToAll(self._own_head()))
-        self._follow(self.sync.tick(self._now_ms))
+        self._follow(self.sync.tick())
         if (requests := self._bodies.requests()) and self._peers:
             peer = self._rotate_peer()
             for request in requests:

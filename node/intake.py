@@ -1,13 +1,16 @@
 """The intake: examined transactions on their way into the mempool, each with its answer.
 
 It refuses what can be refused before ordering: bad seals, epochs that the chain does not accept,
-lifetimes, strangers, overload. A transaction that a waiting proposal lacks is noted in passing. It
-orders and executes nothing.
+lifetimes, strangers, overload. What a peer passes on of a sender that is not registered is held
+aside, since the block that registers it may be on its way; but only a little of it, and nothing of
+it is ordered meanwhile: a byzantine member could sign any amount with keys of its own making. A
+transaction that a waiting proposal lacks is noted in passing. It orders and executes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from contracts.kernel.registry import accepted_epochs, may_send
@@ -25,6 +28,10 @@ STRANGER = (
     "UNAUTHORIZED",
     "the sender's key is not registered on this chain, or replaced or suspended",
 )
+
+
+HELD_TRANSACTIONS_MAX = 500
+HELD_BYTES_MAX = 1 << 20
 
 
 class FinalState(Reader, Protocol):
@@ -63,6 +70,8 @@ class Intake:
         self._bodies = bodies
         self._unlock = unlock
         self._accepted: tuple[int, ...] = ()
+        self._held: dict[bytes, Candidate] = {}
+        self._held_bytes = 0
 
     def take(
         self, items: Sequence[tuple[bytes, Verdict]], from_client: bool, now_ms: int
@@ -93,6 +102,7 @@ class Intake:
     def tidy(self, now_ms: int) -> tuple[bytes, ...]:
         """Forget whatever no block of now may hold; the ids of those whose epoch has ended."""
         self._mempool.drop_expired(now_ms)
+        self._look_at_held(now_ms)
         accepted = accepted_epochs(self._state, now_ms)
         if accepted == self._accepted:
             return ()
@@ -107,8 +117,10 @@ class Intake:
         self._bodies.arrived(candidate)
         if self._state.find(identity) is not None:
             return SubmitResult(identity, "COMMITTED", "it is final already"), None
-        if from_client and is_stranger(self._state, raw):
+        if not may_send(self._state, candidate.transaction.body.sender):
             # Whoever is not registered could only fill blocks with failed receipts.
+            if not from_client:
+                self._hold(candidate)
             raise Refused(*STRANGER)
         candidate = self._opened(candidate, now_ms)
         if not self._mempool.add(candidate, now_ms):
@@ -127,3 +139,30 @@ class Intake:
                     f"calls are sealed to epoch {accepted[0]}, not {epoch}; seal it again",
                 )
         return self._unlock(candidate) if candidate.locked else candidate
+
+    # ---- strangers
+
+    def _look_at_held(self, now_ms: int) -> None:
+        """Whoever was a stranger may be registered now."""
+        for candidate in list(self._held.values()):
+            transaction = candidate.transaction
+            if transaction.body.valid_until < now_ms:
+                self._release(candidate)
+            elif may_send(self._state, transaction.body.sender):
+                self._release(candidate)
+                if self._state.find(transaction.id) is None:
+                    with suppress(Refused):
+                        self._mempool.add(self._opened(candidate, now_ms), now_ms)
+
+    def _hold(self, candidate: Candidate) -> None:
+        """Keep one aside; the oldest makes room."""
+        if candidate.content_hash in self._held:
+            return
+        self._held[candidate.content_hash] = candidate
+        self._held_bytes += len(candidate.transaction.raw)
+        while len(self._held) > HELD_TRANSACTIONS_MAX or self._held_bytes > HELD_BYTES_MAX:
+            self._release(next(iter(self._held.values())))
+
+    def _release(self, candidate: Candidate) -> None:
+        del self._held[candidate.content_hash]
+        self._held_bytes -= len(candidate.transaction.raw)

@@ -23,7 +23,7 @@ class ProgressLog:
         self._in_run = False
 
     def note(self, now_ms: int) -> None:
-        """Say what has changed, if it is time."""
+        """Say what has changed, if it is time; `now_ms` by the stopwatch of the sync."""
         pace = self._sync.pace
         if self._in_run and pace.is_over(now_ms):
             self._in_run = False

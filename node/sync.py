@@ -31,6 +31,7 @@ from node.state.restoring import Assembly
 from node.state.snapshot import manifest_codec
 from node.state.trust import Trust
 from node.state.vault import Vault
+from node.stopwatch import Stopwatch
 
 
 class SnapshotSource(NamedTuple):
@@ -43,7 +44,10 @@ class SnapshotSource(NamedTuple):
 
 
 class Sync:
-    """See the module. Each method returns what is to be done, in order."""
+    """See the module. Each method returns what is to be done, in order.
+
+    It waits by a stopwatch, which `read_clock` advances: clocks are set now and then.
+    """
 
     def __init__(
         self,
@@ -67,7 +71,17 @@ class Sync:
         self._state = StateSync()
         if snapshots is not None and snapshots.staged is not None:
             self._resume(Assembly.resumed(snapshots.trust, snapshots.vault, snapshots.staged))
+        self._time = Stopwatch()
         self.pace: Final = Pace()
+
+    def read_clock(self, clock_ms: int) -> None:
+        """The clock's time of whatever follows, ms since 1970."""
+        self._time.read(clock_ms)
+
+    @property
+    def elapsed_ms(self) -> int:
+        """The time by which it waits and measures its pace."""
+        return self._time.elapsed_ms
 
     @property
     def head(self) -> int:
@@ -79,54 +93,58 @@ class Sync:
         """The snapshot that is being put together, if any."""
         return self._assembly
 
-    def is_behind(self, now_ms: int) -> bool:
+    def is_behind(self) -> bool:
         """Whether no honest peer can be said to have more than we do: one alone may lie."""
-        return self._state.holds(now_ms) or self._blocks.is_behind(
-            now_ms, self._validators.faulty_max + 1
+        return self._state.holds(self.elapsed_ms) or self._blocks.is_behind(
+            self.elapsed_ms, self._validators.faulty_max + 1
         )
 
     # ---- what happens
 
-    def on_head(self, peer: bytes, message: Head, now_ms: int) -> list[io.Output]:
+    def on_head(self, peer: bytes, message: Head) -> list[io.Output]:
         """A peer tells what it has."""
         self._blocks.note(peer, message.height, message.blocks_from)
-        offered = self._state.on_offer(peer, message.snapshots, now_ms)
-        return self._follow([*offered, *self._aim(now_ms)], now_ms)
+        offered = self._state.on_offer(peer, message.snapshots, self.elapsed_ms)
+        return self._follow([*offered, *self._aim()])
 
-    def on_hint(self, peer: bytes, height: int, now_ms: int) -> list[io.Output]:
+    def on_hint(self, peer: bytes, height: int) -> list[io.Output]:
         """Consensus believes that a peer has a final block of this height."""
-        return self._follow(self._blocks.on_head_hint(peer, height, now_ms, urgent=True), now_ms)
+        return self._follow(self._blocks.on_head_hint(peer, height, self.elapsed_ms, urgent=True))
 
-    def on_range(self, peer: bytes, message: BlockRange, now_ms: int) -> list[io.Output]:
+    def on_range(self, peer: bytes, message: BlockRange) -> list[io.Output]:
         """Blocks came: those that follow on are in the importer's queue now."""
-        return self._follow(self._blocks.on_range(peer, message, now_ms), now_ms)
+        return self._follow(self._blocks.on_range(peer, message, self.elapsed_ms))
 
-    def on_part(self, peer: bytes, message: SnapshotPart, now_ms: int) -> list[io.Output]:
+    def on_part(self, peer: bytes, message: SnapshotPart) -> list[io.Output]:
         """Part of a snapshot came."""
-        return self._follow(self._state.on_part(peer, message, now_ms), now_ms)
+        return self._follow(self._state.on_part(peer, message, self.elapsed_ms))
 
-    def on_imported(self, block: CertifiedBlock, now_ms: int) -> None:
+    def on_imported(self, block: CertifiedBlock) -> None:
         """A block of a peer was checked and executed."""
-        self.pace.note(len(block.transactions), now_ms)
+        self.pace.note(len(block.transactions), self.elapsed_ms)
 
-    def on_stored(self, height: int, validators: ValidatorSet, now_ms: int) -> list[io.Output]:
+    def on_stored(self, height: int, validators: ValidatorSet) -> list[io.Output]:
         """A block is stored; `validators` decide the next height."""
         self._validators = validators
-        return self._follow(self._blocks.need(height + 1, now_ms), now_ms)
+        return self._follow(self._blocks.need(height + 1, self.elapsed_ms))
 
-    def on_fault(self, peer: bytes, now_ms: int) -> list[io.Output]:
+    def on_fault(self, peer: bytes) -> list[io.Output]:
         """A peer's blocks were bad."""
-        return self._follow(self._blocks.on_fault(peer, now_ms), now_ms)
+        return self._follow(self._blocks.on_fault(peer, self.elapsed_ms))
 
-    def on_disconnected(self, peer: bytes, now_ms: int) -> list[io.Output]:
+    def on_disconnected(self, peer: bytes) -> list[io.Output]:
         """A peer is gone."""
-        actions = self._state.on_disconnected(peer, now_ms)
-        return self._follow([*actions, *self._blocks.on_disconnected(peer, now_ms)], now_ms)
+        actions = self._state.on_disconnected(peer, self.elapsed_ms)
+        return self._follow([*actions, *self._blocks.on_disconnected(peer, self.elapsed_ms)])
 
-    def tick(self, now_ms: int) -> list[io.Output]:
+    def tick(self) -> list[io.Output]:
         """A second has passed."""
-        actions = [*self._aim(now_ms), *self._state.tick(now_ms), *self._blocks.tick(now_ms)]
-        return self._follow(actions, now_ms)
+        actions = [
+            *self._aim(),
+            *self._state.tick(self.elapsed_ms),
+            *self._blocks.tick(self.elapsed_ms),
+        ]
+        return self._follow(actions)
 
     # ---- inside
 
@@ -136,10 +154,10 @@ class Sync:
             self._assembly = staged
             self._state = StateSync(staged.manifest.height, staged.following)
 
-    def _aim(self, now_ms: int) -> list[state_sync.Action | catch_up.Action]:
+    def _aim(self) -> list[state_sync.Action | catch_up.Action]:
         """Decide between blocks and a snapshot."""
         if self._snapshots is None:
-            return list(self._blocks.hold(False, now_ms))
+            return list(self._blocks.hold(False, self.elapsed_ms))
         if self._assembly is not None and self._assembly.manifest.height <= self.head:
             self._assembly = None
             self._state.drop()
@@ -148,14 +166,12 @@ class Sync:
         if believed < self.head + every:
             self._follows_snapshot = False
         least = believed + 1 if self._follows_snapshot else self.head + every
-        if self._blocks.is_cut_off(now_ms):
+        if self._blocks.is_cut_off(self.elapsed_ms):
             least = self.head + 1
-        actions = self._state.aim(least, believed, now_ms)
-        return [*actions, *self._blocks.hold(self._state.holds(now_ms), now_ms)]
+        actions = self._state.aim(least, believed, self.elapsed_ms)
+        return [*actions, *self._blocks.hold(self._state.holds(self.elapsed_ms), self.elapsed_ms)]
 
-    def _follow(
-        self, actions: Sequence[state_sync.Action | catch_up.Action], now_ms: int
-    ) -> list[io.Output]:
+    def _follow(self, actions: Sequence[state_sync.Action | catch_up.Action]) -> list[io.Output]:
         outputs: list[io.Output] = []
         waiting = deque(actions)
         while waiting:
@@ -170,14 +186,12 @@ class Sync:
                 case catch_up.Apply(peer, blocks):
                     self.importer.offer(peer, blocks)
                 case state_sync.Judge():
-                    waiting.extend(self._judge(action, outputs, now_ms))
+                    waiting.extend(self._judge(action, outputs))
                 case _:
                     assert_never(action)
         return outputs
 
-    def _judge(
-        self, given: state_sync.Judge, outputs: list[io.Output], now_ms: int
-    ) -> list[state_sync.Action]:
+    def _judge(self, given: state_sync.Judge, outputs: list[io.Output]) -> list[state_sync.Action]:
         """Check a snapshot's file and stage what it holds, or blame its giver."""
         is_first = given.file == MANIFEST_FILE
         try:
@@ -189,27 +203,25 @@ class Sync:
         except Refused as refusal:
             fault = PeerFault(refusal.code, refusal.message)
             if refusal.code == "BAD_MANIFEST":
-                return self._give_up(fault, outputs, now_ms)
+                return self._give_up(fault, outputs)
             outputs.append(io.PunishPeer(given.peer, fault))
-            return self._state.on_fault(given.peer, now_ms)
+            return self._state.on_fault(given.peer, self.elapsed_ms)
         if is_first:
             self._manifest_giver = given.peer
         following = self._assembly.following
         outputs.append(io.StageSnapshot(tuple(puts), is_first, following is None))
         if following is None:
             outputs.append(io.AdoptSnapshot(given.height))
-        return self._state.accepted(following, now_ms)
+        return self._state.accepted(following, self.elapsed_ms)
 
-    def _give_up(
-        self, fault: PeerFault, outputs: list[io.Output], now_ms: int
-    ) -> list[state_sync.Action]:
+    def _give_up(self, fault: PeerFault, outputs: list[io.Output]) -> list[state_sync.Action]:
         """The snapshot's manifest is false, though its file of now is not: begin with another."""
         self._assembly = None
         self._state.drop()
         if not self._manifest_giver:  # it was before a restart, and nobody knows who
-            return self._state.tick(now_ms)
+            return self._state.tick(self.elapsed_ms)
         outputs.append(io.PunishPeer(self._manifest_giver, fault))
-        return self._state.on_fault(self._manifest_giver, now_ms)
+        return self._state.on_fault(self._manifest_giver, self.elapsed_ms)
 
     def _begun(self, given: state_sync.Judge) -> Assembly:
         """What a manifest begins; raises `Refused` `BAD_SNAPSHOT`."""

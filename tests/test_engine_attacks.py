@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from node import outputs as io
+from node.intake import HELD_TRANSACTIONS_MAX
 from node.protocol.block import BlockHeader
 from node.protocol.messages import (
     BlockRange,
@@ -38,6 +39,36 @@ def test_a_stranger_or_a_late_transaction_is_not_the_peer_s_fault() -> None:
     strange = transaction("stranger", Call("kernel", "enrol", {}))
     cluster.feed("node0", cluster.examined(cluster.nodes["node0"], (late.raw, strange.raw), peer))
     assert cluster.nodes["node0"].punished == []
+
+
+def test_what_strangers_signed_is_not_ordered_whoever_passes_it_on() -> None:
+    """A byzantine member makes keys as it likes: its junk must fill neither pools nor blocks."""
+    cluster = Cluster()
+    peer, intake = key_of("node3").public_key, cluster.nodes["node0"].core.engine._intake
+    call = Call("kernel", "enrol", {})
+    junk = [transaction(f"stranger {number}", call) for number in range(HELD_TRANSACTIONS_MAX + 9)]
+    cluster.feed("node0", cluster.examined(tuple(one.raw for one in junk), peer))
+    cluster.pass_time(5_000)
+    engine = cluster.nodes["node0"].core.engine
+    assert (len(engine.mempool), cluster.nodes["node0"].height) == (0, 0)
+    assert len(intake._held) == HELD_TRANSACTIONS_MAX
+    cluster.now_ms = junk[0].body.valid_until + 1
+    gym = transaction("gym", Call("lottery", "play", {}), valid_until=cluster.now_ms + 1_000)
+    cluster.submit("node0", gym)
+    assert cluster.nodes["node0"].height == 1
+    assert (len(intake._held), intake._held_bytes) == (0, 0)
+
+
+def test_what_comes_before_the_block_that_registers_its_sender_is_ordered_after_it() -> None:
+    cluster = Cluster()
+    key, peer = key_of("newcomer").public_key, key_of("node3").public_key
+    early = transaction("newcomer", Call("lottery", "play", {}))
+    cluster.feed("node0", cluster.examined((early.raw,), peer))
+    assert len(cluster.nodes["node0"].core.engine.mempool) == 0
+    enrolment = Call("kernel", "enrol", {"public_key": key, "roles": ["holder"]})
+    cluster.submit("node1", transaction("bank", enrolment))
+    cluster.pass_time(1_000)
+    assert cluster.nodes["node0"].core.store.find(early.id) is not None
 
 
 def test_the_first_block_is_later_than_genesis() -> None:

@@ -61,10 +61,11 @@ ROOMS: dict[str, set[str]] = {
     "node.examination": set(),
     "node.heads": PROTOCOL,
     "node.pace": set(),
+    "node.stopwatch": set(),
     "node.progress": {"node.sync"},
     "node.serving": PROTOCOL | CANDIDATES | {"node.net.catch_up", "node.state.shelf"},
     "node.sync": PROTOCOL
-    | {"node.importer", "node.outputs", "node.pace", "node.state"}
+    | {"node.importer", "node.outputs", "node.pace", "node.state", "node.stopwatch"}
     | {"node.net.catch_up", "node.net.sources", "node.net.state_sync"},
     "node.trust": PROTOCOL | {"contracts", "node.execution", "node.state.trust"},
     # Files and settings.

@@ -9,6 +9,7 @@ from node.consensus.events import Effect, Persist, RequestCatchUp, Send
 from node.protocol.messages import CertifiedHeader
 
 ANSWERED_PER_TICK_MAX = 128
+ASKED_PER_TICK_MAX = 128
 
 
 class Stop(Exception):
@@ -26,7 +27,7 @@ class Outbox:
     def __init__(self) -> None:
         self._effects: list[Effect] = []
         self._answered: set[bytes] = set()
-        self._height_asked = 0
+        self._asked: dict[bytes, int] = {}
 
     def emit(self, *effects: Effect) -> None:
         """Add effects, in order."""
@@ -39,9 +40,13 @@ class Outbox:
         return effects
 
     def request_catch_up(self, peer: bytes, height: int) -> None:
-        """Ask for blocks up to `height`, unless that was asked since the last tick."""
-        if height > self._height_asked:
-            self._height_asked = height
+        """Ask for blocks up to `height`, unless that peer was asked since the last tick.
+
+        For each peer apart: whoever claims more than there is must not silence what others show.
+        """
+        is_known = peer in self._asked or len(self._asked) < ASKED_PER_TICK_MAX
+        if is_known and height > self._asked.get(peer, 0):
+            self._asked[peer] = height
             self.emit(RequestCatchUp(peer, height))
 
     def answer(self, peer: bytes, final: CertifiedHeader) -> None:
@@ -53,4 +58,4 @@ class Outbox:
     def tick(self) -> None:
         """From now on everything may be said again."""
         self._answered.clear()
-        self._height_asked = 0
+        self._asked.clear()

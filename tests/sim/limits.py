@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from contracts.kernel.membership import NODES_MAX
-from node.bodies import FETCHED_MAX
+from node.bodies import KEPT_MAX
 from node.consensus.backlog import MESSAGES_PER_SENDER_MAX, SENDERS_MAX
 from node.consensus.height import CANDIDATES_MAX
-from node.consensus.outbox import ANSWERED_PER_TICK_MAX
+from node.consensus.outbox import ANSWERED_PER_TICK_MAX, ASKED_PER_TICK_MAX
 from node.consensus.votes import VIEWS_PER_MEMBER_MAX
 from node.engine import Engine
 from node.evidence import DISSENT_HEIGHTS_MAX, EVIDENCE_PER_MEMBER_MAX
 from node.importer import QUEUE_MAX
+from node.intake import HELD_BYTES_MAX, HELD_TRANSACTIONS_MAX
 from node.mempool import POOL_BYTES_MAX, POOL_TRANSACTIONS_MAX, QUARANTINE_MAX
 from node.proposals import RESULTS_MAX
-from node.protocol.block import BLOCK_TRANSACTIONS_MAX
 from tests.sim.node import INBOX_MAX, SimNode
 
 VOTE_RECORDS_MAX = 400
@@ -55,7 +55,9 @@ def _bounds(node: SimNode) -> Iterator[Bound]:
     yield "pooled transactions", len(engine.mempool), POOL_TRANSACTIONS_MAX
     yield "pooled bytes", engine.mempool.bytes, POOL_BYTES_MAX
     yield "quarantined transactions", len(engine.mempool._quarantine), QUARANTINE_MAX
-    yield "bodies", len(engine._bodies._kept), FETCHED_MAX + BLOCK_TRANSACTIONS_MAX
+    yield "bodies", len(engine._bodies._kept), KEPT_MAX
+    yield "held transactions of strangers", len(engine._intake._held), HELD_TRANSACTIONS_MAX
+    yield "held bytes of strangers", engine._intake._held_bytes, HELD_BYTES_MAX
     yield "executed proposals", len(engine._proposals._results), RESULTS_MAX
     yield "blocks to import", len(engine.sync.importer._queue), QUEUE_MAX
     yield from _replica_bounds(engine)
@@ -78,6 +80,7 @@ def _replica_bounds(engine: Engine) -> Iterator[Bound]:
         yield "messages of one sender", len(messages), MESSAGES_PER_SENDER_MAX
     yield "claimed heights", len(backlog._claims), size
     yield "answered peers", len(replica._out._answered), ANSWERED_PER_TICK_MAX
+    yield "asked peers", len(replica._out._asked), ASKED_PER_TICK_MAX
     yield "sources of blocks", len(engine.sync._blocks._sources), NODES_MAX
     yield "sources of snapshots", len(engine.sync._state._sources), NODES_MAX
     yield "peers", len(engine._peers), NODES_MAX
