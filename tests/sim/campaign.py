@@ -82,7 +82,7 @@ class Summary:
             ("violations", str(len(self.failures))),
             ("virtual time", f"{self.virtual_ms / 3_600_000:.1f} h"),
             ("longest time to settle", f"{self.settle_ms_max / 1_000:.1f} s"),
-            ("most views asked for at a height after healing", str(self.views_max)),
+            ("most views given up at a height after healing", str(self.views_max)),
             (
                 "time taken",
                 f"{seconds:.1f} s ({self.seeds / max(seconds, 0.001):.1f} seeds a second)",

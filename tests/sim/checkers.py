@@ -114,7 +114,10 @@ class Checkers:
 
     def on_input(self, node: SimNode, event: io.Input) -> None:
         """An engine is about to be fed."""
-        if node.honest and self._traitors:
+        if not node.honest:
+            return
+        self.progress.on_input(node, event)
+        if self._traitors:
             self._witness.on_input(node, event)
 
     def on_handled(self, node: SimNode) -> None:

@@ -244,8 +244,7 @@ class Simulation:
         self._workload.be_patient()
         self._mind.make_peace(silent=self._nemesis.left_behind is not None)
         absent = self._send_some_away()
-        failing = self.result.byzantine + len(absent)
-        self.checkers.progress.on_healed([n for n in self._nodes if n.up and n.honest], failing)
+        self.checkers.progress.on_healed(self.result.byzantine + len(absent))
         healed_ms = self._scheduler.now_ms
         settle_ms_max = SETTLE_MS_MAX + DECEIVED_MS_MAX * self.result.byzantine
         self._await("settled", settle_ms_max, self._is_settled)
