@@ -44,18 +44,18 @@ def test_a_stranger_or_a_late_transaction_is_not_the_peer_s_fault() -> None:
 def test_what_strangers_signed_is_not_ordered_whoever_passes_it_on() -> None:
     """A byzantine member makes keys as it likes: its junk must fill neither pools nor blocks."""
     cluster = Cluster()
-    peer, intake = key_of("node3").public_key, cluster.nodes["node0"].core.engine._intake
+    node, peer = cluster.nodes["node0"], key_of("node3").public_key
     call = Call("kernel", "enrol", {})
     junk = [transaction(f"stranger {number}", call) for number in range(HELD_TRANSACTIONS_MAX + 9)]
-    cluster.feed("node0", cluster.examined(tuple(one.raw for one in junk), peer))
+    cluster.feed("node0", cluster.examined(node, tuple(one.raw for one in junk), peer))
     cluster.pass_time(5_000)
-    engine = cluster.nodes["node0"].core.engine
-    assert (len(engine.mempool), cluster.nodes["node0"].height) == (0, 0)
+    intake = node.core.engine._intake
+    assert (len(node.core.engine.mempool), node.height) == (0, 0)
     assert len(intake._held) == HELD_TRANSACTIONS_MAX
     cluster.now_ms = junk[0].body.valid_until + 1
     gym = transaction("gym", Call("lottery", "play", {}), valid_until=cluster.now_ms + 1_000)
     cluster.submit("node0", gym)
-    assert cluster.nodes["node0"].height == 1
+    assert node.height == 1
     assert (len(intake._held), intake._held_bytes) == (0, 0)
 
 
@@ -63,7 +63,7 @@ def test_what_comes_before_the_block_that_registers_its_sender_is_ordered_after_
     cluster = Cluster()
     key, peer = key_of("newcomer").public_key, key_of("node3").public_key
     early = transaction("newcomer", Call("lottery", "play", {}))
-    cluster.feed("node0", cluster.examined((early.raw,), peer))
+    cluster.feed("node0", cluster.examined(cluster.nodes["node0"], (early.raw,), peer))
     assert len(cluster.nodes["node0"].core.engine.mempool) == 0
     enrolment = Call("kernel", "enrol", {"public_key": key, "roles": ["holder"]})
     cluster.submit("node1", transaction("bank", enrolment))
