@@ -77,6 +77,11 @@ class Journal:
         """Blocks below this height are done with; 0 at the start."""
         return int(self._fact("height") or 0)
 
+    def start_at(self, height: int) -> None:
+        """A journal that has nothing yet: what was before this height is none of its business."""
+        if self.height == 0:
+            self._set_fact("height", str(height))
+
     def entry(self, event: str) -> Entry | None:
         """What is known of an event."""
         row = self._database.execute(

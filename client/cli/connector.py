@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import Field, ValidationError
 
+from client.cli.output import log_to_stderr
 from client.cli.session import Session, command
 from client.folder import read_file
 from client.interface import Schema
@@ -70,6 +71,7 @@ async def run(session: Session, file: File) -> None:
     from client.connector import Connector, Trigger, webhook_handler
     from client.webhook import Webhook, parse_secret
 
+    log_to_stderr()
     settings = _settings(file)
     key = session.folder.wallet.open(settings.key)
     secret = parse_secret(
@@ -127,6 +129,7 @@ async def keep(
     """Book what has expired: all sweeps of all contracts, until Ctrl-C."""
     from client.keeper import Keeper
 
+    log_to_stderr()
     signer = session.folder.wallet.open(key)
     sweeps = sweeps_of(session.folder.interface)
     async with session.api() as network:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from client.cli.output import log_to_stderr
 from client.cli.session import Session, command
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def register(app: typer.Typer) -> None:
     command(group, "prepaid")(prepaid)
     command(group, "exchange")(exchange)
     command(group, "payments")(payments)
+    command(group, "licensing")(licensing)
+    command(group, "deposits")(deposits)
 
 
 async def prepaid(session: Session) -> None:
@@ -49,9 +52,24 @@ async def payments(session: Session) -> None:
     await _play(session, play)
 
 
+async def licensing(session: Session) -> None:
+    """A book in three degrees, bought with its seller away; a ticket and a small program."""
+    from client.demo.licensing import play
+
+    await _play(session, play)
+
+
+async def deposits(session: Session) -> None:
+    """Steel is sold, and what the sale tells a bank becomes a deposit; five other profiles."""
+    from client.demo.deposits import play
+
+    await _play(session, play)
+
+
 async def _play(session: Session, play: Callable[[Stage], Awaitable[None]]) -> None:
     from client.demo.stage import Stage
 
+    log_to_stderr()
     async with session.api() as network:
         await play(Stage(session.folder, network, lambda line: print(line, flush=True)))
     session.out.note("every figure is as it should be")

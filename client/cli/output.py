@@ -98,6 +98,13 @@ class Output:
         return (lambda count: bar.advance(task, count)), bar.stop
 
 
+def log_to_stderr() -> None:
+    """Send what running parts of the client log to stderr: stdout is for data."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
 def _is_tty() -> bool:
     return sys.stderr.isatty()
 

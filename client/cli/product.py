@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from client.cli.output import log_to_stderr
 from client.cli.session import Session, command
 from client.folder import read_file
 from client.journal import Journal
@@ -201,6 +202,7 @@ async def agent(
     from client.connector import Connector
     from client.product.agent import CONFIRMED, ReleaseAgent
 
+    log_to_stderr()
     signer = session.folder.wallet.open(key)
     shares = _shares(session, folders, signer)
     if not shares:

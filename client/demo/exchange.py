@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 
 from client.delivery import delivery_of, receive
-from client.demo.stage import Fields, Stage, StoryFailed, cast, new_id
+from client.demo.stage import Fields, Stage, StoryFailed, cast, need_time, new_id
 from client.outcomes import Json
 
+SCALE_MAX = 20
 CONTRACT = "exchange"
 CAST = {
     "bank": "issuer",
@@ -37,6 +38,7 @@ VOUCHER = "Seat 14C, business class; show this at gate 7."
 async def play(stage: Stage) -> None:
     """All of it; raises `StoryFailed` at the first wrong figure."""
     cast(stage.folder, CAST)
+    need_time(stage.folder, SCALE_MAX)
     story = _Story(stage)
     await story.open_the_market()
     await story.fill_alices_wallet()

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from client.demo.stage import Fields, Stage, StoryFailed, cast, new_id
+from client.demo.stage import Fields, Stage, StoryFailed, cast, need_time, new_id
 from client.outcomes import Json
 from client.payments import terms
 from client.payments.terminal import Terminal
@@ -39,12 +39,14 @@ ENDPOINTS = {"channel-a": "http://127.0.0.1:28211", "channel-b": "http://127.0.0
 FILM, SNACK, DEAR = 2_500, 600, 6_000
 PASSWORD, WRONG = "271828", ("000000", "111111", "123456", "654321", "888888")
 SIGNED_FOR_MS = 5 * 60_000
+SCALE_MAX = 20
 MANDATE_MS = 30 * 86_400_000
 
 
 async def play(stage: Stage) -> None:
     """All of it; raises `StoryFailed` at the first wrong figure."""
     cast(stage.folder, CAST)
+    need_time(stage.folder, SCALE_MAX)
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         with Vault(folder / "passwords.sqlite", pepper_of(folder / "pepper")) as vault:

@@ -170,5 +170,12 @@ def cast(folder: NetworkFolder, names: Mapping[str, str]) -> None:
         raise Misconfigured("NO_CAST", f"{text}; make one with `groat up`")
 
 
+def need_time(folder: NetworkFolder, scale_max: int) -> None:
+    """Raise `Misconfigured` on a network whose deadlines pass faster than a story can be told."""
+    if folder.genesis.time_scale > scale_max:
+        text = f"this demo needs a time_scale of {scale_max} at most: minutes are too short here"
+        raise Misconfigured("TOO_FAST", f"{text}; make a network with `groat up --dir OTHER`")
+
+
 def _words(fields: Fields) -> list[str]:
     return [word for name, value in fields.items() for word in (f"--{name}", value)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from client.cli.main import main
-from client.demo import exchange, payments, prepaid
+from client.demo import deposits, exchange, licensing, payments, prepaid
 from client.demo.stage import Stage
 from client.local import LocalNetwork
 from client.node_api import NodeApi
@@ -55,6 +55,20 @@ async def test_payments_and_once_more(network: LocalNetwork, api: NodeApi) -> No
         await payments.play(Stage(network.folder, api, lines.append))
         assert "    ✓ the cinema received 25.00 + 6.00 + 25.00: ¥56.00" in lines
         assert sum("callback" in line for line in lines) == 6
+
+
+async def test_licensing(network: LocalNetwork, api: NodeApi) -> None:
+    lines: list[str] = []
+    await licensing.play(Stage(network.folder, api, lines.append))
+    assert "    ✓ QR symbols: 13" in lines
+    assert "    ✓ given back: 3000" in lines
+
+
+async def test_deposits(network: LocalNetwork, api: NodeApi) -> None:
+    lines: list[str] = []
+    await deposits.play(Stage(network.folder, api, lines.append))
+    assert "    ✓ interest at maturity, in fen: 21388" in lines
+    assert sum("it is recommended" in line for line in lines) == 5
 
 
 async def test_prepaid_on_a_network_whose_days_are_too_long_to_wait_for(
