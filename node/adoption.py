@@ -16,7 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from node.state.keyvalue import KeyValue
-from node.state.layout import GENESIS_KEY, HEAD_KEY, decoded, head_codec
+from node.state.layout import (
+    GENESIS_KEY,
+    HEAD_KEY,
+    STAGED_MANIFEST_KEY,
+    decoded,
+    head_codec,
+)
+from node.state.snapshot import manifest_codec
 from node.state.staging import Staging
 from node.state.vault import Vault
 
@@ -38,19 +45,20 @@ def open_staging(data: Path, open_database: Opener, vault: Vault) -> Staging:
 
 
 def adopt(data: Path, open_database: Opener) -> None:
-    """Put a whole staged database in the place of `data`, unless that has got as far itself.
+    """Put a whole staged database in the place of `data`; neither may be open.
 
-    Neither may be open. Does nothing where none is whole.
+    One that `data` has passed is deleted, one that is half-made is left to be completed.
     """
     staged, replaced = staged_path(data), data.with_name(data.name + REPLACED_SUFFIX)
     if data.exists():
         shutil.rmtree(replaced, ignore_errors=True)
     if not staged.exists():
         return
-    height = _height(staged, open_database)
-    if height is None:
-        return
-    if not data.exists() or height > (_height(data, open_database) or 0):
+    height, is_whole = _staged_height(staged, open_database)
+    head = _head(data, open_database) if data.exists() else -1
+    if height > head:
+        if not is_whole:
+            return
         if data.exists():
             os.rename(data, replaced)
         os.rename(staged, data)
@@ -59,16 +67,30 @@ def adopt(data: Path, open_database: Opener) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _height(path: Path, open_database: Opener) -> int | None:
-    """The head of a database; None if it is not a whole one."""
+def _staged_height(path: Path, open_database: Opener) -> tuple[int, bool]:
+    """The height of a staged snapshot, and whether it is whole; -1 if it is not even begun."""
     database = open_database(path)
     try:
-        if database.get(GENESIS_KEY) is None:
-            return None
-        head = decoded(head_codec, database.get(HEAD_KEY))
-        return None if head is None else head.height
+        if database.get(GENESIS_KEY) is not None:
+            return _height(database), True
+        manifest = decoded(manifest_codec, database.get(STAGED_MANIFEST_KEY))
+        return -1 if manifest is None else manifest.height, False
     finally:
         database.close()
+
+
+def _head(path: Path, open_database: Opener) -> int:
+    """The head of a node's database; 0 also where that is damaged or empty."""
+    database = open_database(path)
+    try:
+        return _height(database)
+    finally:
+        database.close()
+
+
+def _height(database: KeyValue) -> int:
+    head = decoded(head_codec, database.get(HEAD_KEY))
+    return 0 if head is None else head.height
 
 
 def _sync_folder(folder: Path) -> None:

@@ -93,12 +93,6 @@ class Sync:
         """The snapshot that is being put together, if any."""
         return self._assembly
 
-    def is_behind(self) -> bool:
-        """Whether no honest peer can be said to have more than we do: one alone may lie."""
-        return self._state.holds(self.elapsed_ms) or self._blocks.is_behind(
-            self.elapsed_ms, self._validators.faulty_max + 1
-        )
-
     # ---- what happens
 
     def on_head(self, peer: bytes, message: Head) -> list[io.Output]:
@@ -163,7 +157,7 @@ class Sync:
             self._state.drop()
         every = self._snapshots.every
         believed = self._blocks.believed_height(self._validators.faulty_max + 1)
-        if believed < self.head + every:
+        if self.head <= believed < self.head + every:
             self._follows_snapshot = False
         least = believed + 1 if self._follows_snapshot else self.head + every
         if self._blocks.is_cut_off(self.elapsed_ms):

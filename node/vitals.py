@@ -171,7 +171,7 @@ class Vitals:
         fetched, pace = self._engine.sync.fetched, self._engine.sync.pace
         if fetched is None:
             speed = ""
-            if pace.run is not None and not pace.is_over(now_ms()):
+            if pace.run is not None and not pace.is_over(self._engine.sync.elapsed_ms):
                 run = pace.run
                 speed = f", {run.blocks_per_second} blocks/s, {run.transactions_per_second} tx/s"
             return f"{behind} blocks behind its peers{speed}"

@@ -128,8 +128,9 @@ def test_a_crash_on_the_way_is_made_good(folder: Folder, crash: Callable[[Folder
     assert folder.names == {"data"}
 
 
-def test_a_snapshot_that_the_state_has_passed_is_dropped(folder: Folder) -> None:
-    folder.stage()
+@pytest.mark.parametrize("files", [None, 3])
+def test_a_snapshot_that_the_state_has_passed_is_dropped(folder: Folder, files: int | None) -> None:
+    folder.stage(files)
     shutil.rmtree(folder.data)
     database = open_level(folder.data)
     ahead = World(database)

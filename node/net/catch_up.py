@@ -101,17 +101,6 @@ class CatchUp:
         """Whether blocks have been asked for or are being applied."""
         return self._pending is not None
 
-    def is_behind(self, now_ms: int, supporters: int = 1) -> bool:
-        """Whether blocks are being applied, or `supporters` peers claim more than we have.
-
-        Only those count that have not failed to deliver of late. With f + 1 supporters at least
-        one is honest; of fewer peers than that, all must say so.
-        """
-        if self._pending is not None and self._pending.applying:
-            return True
-        enough = max(1, min(supporters, len(self._sources)))
-        return len(self._ahead(now_ms)) >= enough
-
     def claimed_height(self, supporters: int) -> int:
         """The greatest height that at least `supporters` peers claim; 0 with fewer peers.
 

@@ -49,7 +49,6 @@ def asked(actions: list[Action]) -> tuple[bytes, int, int]:
 def test_asks_applies_and_asks_on_until_level() -> None:
     catch_up = CatchUp(1)
     assert asked(catch_up.on_head_hint(A, 100, 0)) == (A, 1, BLOCK_RANGE_MAX)
-    assert catch_up.is_behind(0)
     actions = catch_up.on_range(A, BlockRange(blocks(1, 60), 100), 10)
     assert actions == [Apply(A, blocks(1, 60))]
     for height in range(2, 61):
@@ -58,7 +57,6 @@ def test_asks_applies_and_asks_on_until_level() -> None:
     catch_up.on_range(A, BlockRange(blocks(61, 100), 100), 40)
     assert catch_up.need(101, 50) == []
     assert not catch_up.busy
-    assert not catch_up.is_behind(50)
 
 
 def test_one_request_at_a_time() -> None:
@@ -73,14 +71,12 @@ def test_level_peers_are_not_asked() -> None:
     catch_up = CatchUp(101)
     assert catch_up.on_head_hint(A, 100, 0) == []
     assert catch_up.on_head_hint(B, 0, 0) == []
-    assert not catch_up.is_behind(0)
 
 
 def test_one_block_behind_waits_for_consensus_a_moment() -> None:
     catch_up = CatchUp(1)
     catch_up.need(2, 1_000)
     assert catch_up.on_head_hint(A, 2, 1_001) == []
-    assert not catch_up.is_behind(1_001)
     assert catch_up.tick(1_000 + GRACE_MS - 1) == []
     assert asked(catch_up.tick(1_000 + GRACE_MS)) == (A, 2, 1)
 
@@ -203,7 +199,6 @@ def test_an_empty_answer_is_forgiven_and_not_trusted() -> None:
     assert asked(catch_up.on_range(A, BlockRange((), 1 << 62), 1)) == (B, 1, 9)
     catch_up.on_range(B, BlockRange(blocks(1, 9), 9), 2)
     catch_up.need(10, 3)
-    assert not catch_up.is_behind(3)
 
 
 def test_an_answer_from_another_peer_counts_for_nothing() -> None:

@@ -98,6 +98,22 @@ def _heights(cluster: Watched, number: int) -> tuple[int, ...]:
     return () if snapshots is None else snapshots.heights()
 
 
+def test_after_a_snapshot_blocks_follow_however_many_there_are_by_then() -> None:
+    """Peers that make snapshots faster than they are fetched must not keep a node from arriving."""
+    cluster = grown(Watched(12))
+    newcomer = cluster.nodes[NEWCOMER]
+    newcomer.machine.slowness = 10
+    newcomer.start()
+    while newcomer.up and newcomer.incarnation == 1:
+        cluster.enrol()
+        cluster.run(100)
+    newcomer.machine.slowness = 1
+    assert cluster.nodes[0].height >= newcomer.height + EVERY
+    cluster.caught_up(NEWCOMER)
+    assert newcomer.incarnation == 2
+    cluster.finish()
+
+
 def test_one_that_is_left_behind_comes_back_by_snapshot_and_votes() -> None:
     cluster = grown(Watched(2))
     cluster.nodes[2].crash()
