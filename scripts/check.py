@@ -7,6 +7,7 @@ unless told otherwise. This is what the continuous integration runs, and nothing
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import _environment
 
 SIMULATOR_SEEDS = "0:200"
 NETWORK_TESTS = "tests/network"
+# Debian's; the order page is tested in it, headless.
+BROWSER = "chromium"
 STAGES: dict[str, tuple[str, list[str]]] = {
     "format": ("ruff format", ["-m", "ruff", "format", "--check", "."]),
     "lint": ("ruff check", ["-m", "ruff", "check", "."]),
@@ -36,6 +39,9 @@ def main() -> int:
     """Run the stages asked for; 0 if all passed."""
     options = _parser().parse_args()
     _environment.enter("dev")
+    if shutil.which(BROWSER) is None:
+        print(f"the page's tests need {BROWSER}: apt-get install -y {BROWSER}", file=sys.stderr)
+        return 2
     names = options.only or list(STAGES)
     results: dict[str, tuple[str, float]] = {}
     for name in names:

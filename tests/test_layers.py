@@ -134,7 +134,7 @@ DOORS: dict[str, set[str]] = {
     "sqlite3": {"client.journal", "client.payments"},
     "Crypto": {"client.product.keys"},
     "PIL": {"client.product.symbols"},
-    "segno": {"client.product.symbols"},
+    "segno": {"client.cli.headset", "client.product.symbols"},
     "zxingcpp": {"client.product.symbols"},
     "coincurve": {"node.protocol.keys"},
     "ecdsa": {"node.protocol.keys"},

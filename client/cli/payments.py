@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
     command(group, "sandbox")(sandbox)
     command(group, "channel")(channel)
     command(group, "passwords")(passwords)
+    command(group, "pages")(pages)
 
 
 async def sandbox(
@@ -108,6 +109,29 @@ async def passwords(
             async with serving(service.app(), HOST, port) as url:
                 session.out.note(f"the pay service listens at {url}; Ctrl-C ends")
                 await _forever()
+
+
+async def pages(
+    session: Session,
+    key: Key,
+    port: Port,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", help="The page's address behind a proxy.")
+    ] = None,
+) -> None:
+    """Be the page server until Ctrl-C: order pages on trusted terminals, pushed to them."""
+    import asyncio
+
+    from client.payments.pages import Pages
+    from client.payments.web import serving
+
+    signer = session.folder.wallet.open(key)
+    own = [f"http://{HOST}:{port}", f"http://localhost:{port}", *(origin or [])]
+    async with session.api() as network:
+        server = Pages(network, session.folder.interface, signer)
+        async with serving(server.app(*own), HOST, port) as url, asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.orders.keep_running())
+            session.out.note(f"the order page is at {url}; Ctrl-C ends")
 
 
 def _secret(path: Path) -> bytes:

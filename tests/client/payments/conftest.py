@@ -13,4 +13,5 @@ from tests.client.payments.support import Scene, scene
 async def stage() -> AsyncIterator[Scene]:
     """A chain on which a headset can pay."""
     async with scene() as found:
+        found.trust_phone()
         yield found

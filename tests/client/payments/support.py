@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -58,10 +58,10 @@ class Scene:
         (receipt,) = self.world.store.receipts(self.world.store.head.height)
         return receipt.code
 
-    def set_up(self) -> None:
-        """Two channels, and vera with both of them and her phone."""
+    def set_up(self, endpoints: Mapping[str, str]) -> None:
+        """Two channels, and vera with both of them."""
         for name in ("channel-a", "channel-b"):
-            endpoint = f"http://127.0.0.1:1/{name}"
+            endpoint = endpoints.get(name, f"http://127.0.0.1:1/{name}")
             owner = KEYS[name].public_key
             self.good("boss", "register_channel", channel=name, owner=owner, endpoint=endpoint,
                       asset="CNY")  # fmt: skip
@@ -69,6 +69,9 @@ class Scene:
         self.good("verifier", "verify", user=USER, ok=True)
         for name in ("channel-a", "channel-b"):
             self.good("vera", "link_channel", channel=name)
+
+    def trust_phone(self) -> None:
+        """Bind the phone without a browser."""
         until = self.world.now_ms + 10 * MINUTE_MS
         signed = terms.binding(USER, self.phone.public_key, "phone", b"q" * 16, until)
         ticket = self.phone.sign(self.world.chain, terms.BIND, signed)
@@ -125,8 +128,8 @@ async def eventually(done: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def scene() -> AsyncIterator[Scene]:
-    """All of it, running."""
+async def scene(endpoints: Mapping[str, str] | None = None) -> AsyncIterator[Scene]:
+    """All of it, running; no terminal is trusted yet."""
     world = World(others={name: (KEYS[name], [role]) for name, role in ROLES.items()})
     async with serve(world) as node, connect(world, [node.url]) as api:
 
@@ -137,7 +140,7 @@ async def scene() -> AsyncIterator[Scene]:
                     node.service.settle()
 
         found = Scene(node, api)
-        found.set_up()
+        found.set_up(endpoints or {})
         task = asyncio.create_task(order_at_once())
         try:
             yield found
