@@ -1,4 +1,4 @@
-"""The upkeep of a node on this machine: check, repair, backup, restore.
+"""The upkeep of a node on this machine: check, repair, backup, restore, and its log of reads.
 
 The work is done by `python -m node check` and its like, which print one JSON object; here they are
 run, and their progress is passed on. What the findings mean is the node's business.
@@ -72,6 +72,15 @@ def restore(
     if password_file is not None:
         arguments += ["--password-file", str(password_file)]
     return _run(one, "restore", progress, arguments)
+
+
+def reads(one: LocalNode, counts: Sequence[int], last: int) -> dict[str, Any]:
+    """The log of regulators' reads of this node: `count`, `head`, the `last` entries.
+
+    `heads` has the hash after each of `counts` entries.
+    """
+    arguments = ["--last", str(last), *(word for count in counts for word in ("--at", str(count)))]
+    return _run(one, "reads", lambda name, done, total: None, arguments, stopped=False)
 
 
 def _vote_from(height: int | None) -> list[str]:

@@ -108,6 +108,12 @@ def _add_upkeep(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     _add_vote_from(repair)
     repair.set_defaults(run=_repair)
 
+    reads = commands.add_parser("reads", help="show the log of what regulators read at a node")
+    reads.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
+    reads.add_argument("--last", type=int, default=100, help="that many of the newest entries")
+    reads.add_argument("--at", type=int, action="append", default=[], help="the hash after so many")
+    reads.set_defaults(run=_reads)
+
     backup = commands.add_parser("backup", help="copy a node's newest snapshot and verify it")
     backup.add_argument("--folder", type=Path, required=True, help="DIR/nodes/NAME")
     backup.add_argument("--to", type=Path, required=True, help="a folder that does not exist yet")
@@ -228,6 +234,12 @@ def _repair(options: argparse.Namespace) -> int:
     from node.repair import repair_folder
 
     return repair_folder(options.folder, options.vote_from)
+
+
+def _reads(options: argparse.Namespace) -> int:
+    from node.reads import show_reads
+
+    return show_reads(options.folder, options.at, options.last)
 
 
 def _backup(options: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from node.adoption import adopt, open_staging
 from node.code_hashes import bundled
 from node.core import Core, open_core
 from node.driver import Driver
+from node.errands import Epochs, ReadAnchors
 from node.folder import NodeSettings, keep_wrap
 from node.housekeeping import Housekeeping
 from node.http.limits import HttpLimits
@@ -29,15 +30,17 @@ from node.known_peers import given_peers, save_known_peers
 from node.net.gossip import TransactionGossip
 from node.net.transport import Transport
 from node.protocol.cut import CUT_FILE, read_cut
-from node.protocol.errors import Misconfigured
+from node.protocol.errors import Misconfigured, StoreFailure
 from node.pruning import Pruner
 from node.query import Query
+from node.read_log import READ_LOG_FILE, ReadLog
 from node.roster import Peers, Roster
 from node.service import LiveService
 from node.snapshots import SNAPSHOT_FOLDER, SnapshotMaker
 from node.state.level import open_level
 from node.state.sealed import SealedKeyValue
 from node.state.shelf import FolderShelf
+from node.state.vault import Vault
 from node.state.vote_log import open_vote_database
 from node.vaults import open_vault
 from node.verifier import Verifier
@@ -84,9 +87,12 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
             shelf=FolderShelf(settings.folder / SNAPSHOT_FOLDER, vault),
             staging=staging,
         )
+        reads = _open_reads(settings, vault)
+        records = SealedKeyValue(database, vault)
         try:
-            return _run_loop(_serve(settings, core, SealedKeyValue(database, vault), verifier))
+            return _run_loop(_serve(settings, core, records, verifier, reads))
         finally:
+            reads.close()
             core.store.close()
             core.votes.close()
     finally:
@@ -95,7 +101,11 @@ def _run_core(settings: NodeSettings, verifier: Verifier) -> int | None:
 
 
 async def _serve(
-    settings: NodeSettings, core: Core, database: SealedKeyValue, verifier: Verifier
+    settings: NodeSettings,
+    core: Core,
+    database: SealedKeyValue,
+    verifier: Verifier,
+    reads: ReadLog,
 ) -> int | None:
     every = settings.genesis.snapshot_every
     snapshots = SnapshotMaker(core.store.snapshot_source, settings.folder / SNAPSHOT_FOLDER, every)
@@ -116,11 +126,10 @@ async def _serve(
     gossip = TransactionGossip(transport)
     driver.attach(transport, gossip)
     query = Query(core.store, core.code, settings.genesis, core.executor.salts, core.opener)
-    service = LiveService(settings, query, core, driver, verifier, transport)
+    service = LiveService(settings, query, core, driver, verifier, transport, reads)
     server = HttpServer(service, *settings.http, _bearable(settings.http_limits))
-    housekeeping = _housekeeping(settings, core, driver, verifier, service)
+    housekeeping = _housekeeping(settings, core, driver, verifier, service, reads)
     driver.observe(housekeeping)
-    housekeeping.learn_epochs()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, driver.stop)
@@ -129,13 +138,7 @@ async def _serve(
     transport.cut(_lines_cut(settings))
     await transport.start()
     await server.start()
-    if not _is_loopback(settings.http[0]):
-        log.warning(
-            "http_without_tls",
-            http=server.url,
-            advice="session tokens cross this interface in the clear; listen on 127.0.0.1 behind "
-            "a proxy that terminates TLS",
-        )
+    _warn_of_plain_http(settings.http[0], server.url)
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
     log.info("node_runs", name=settings.name, http=server.url, height=core.store.head.height)
@@ -172,18 +175,34 @@ def _bearable(limits: HttpLimits) -> HttpLimits:
 
 
 def _housekeeping(
-    settings: NodeSettings, core: Core, driver: Driver, verifier: Verifier, service: LiveService
+    settings: NodeSettings,
+    core: Core,
+    driver: Driver,
+    verifier: Verifier,
+    service: LiveService,
+    reads: ReadLog,
 ) -> Housekeeping:
+    node, state, genesis = settings.key.public_key, core.store, settings.genesis
+    keep = partial(keep_wrap, settings.folder)
+    epochs = Epochs(node, state, core.keyring, verifier.learn, keep, driver.alarm)
+    epochs.on_committed()  # what came before this start
+    anchors = ReadAnchors(node, state, reads, genesis.time_scale, driver.alarm)
     return Housekeeping(
-        settings.genesis.chain,
+        genesis.chain,
         settings.key,
-        core.store,
-        core.keyring,
+        state,
         driver,
+        (epochs, anchors),
         lambda: service.caught_up,
-        verifier.learn,
-        partial(keep_wrap, settings.folder),
     )
+
+
+def _open_reads(settings: NodeSettings, vault: Vault) -> ReadLog:
+    path = settings.folder / READ_LOG_FILE
+    try:
+        return ReadLog(path, settings.genesis.chain, settings.key.public_key, vault)
+    except OSError as error:
+        raise StoreFailure("DISK_FAILED", f"{path}: {error.strerror}") from None
 
 
 def _roster(settings: NodeSettings, core: Core) -> Roster:
@@ -216,6 +235,16 @@ def _follow_cut(settings: NodeSettings, transport: Transport) -> None:
         transport.cut(_lines_cut(settings))
     except Misconfigured as error:
         log.warning("cut_ignored", code=error.code, message=error.message)
+
+
+def _warn_of_plain_http(host: str, url: str) -> None:
+    if not _is_loopback(host):
+        log.warning(
+            "http_without_tls",
+            http=url,
+            advice="session tokens cross this interface in the clear; listen on 127.0.0.1 behind "
+            "a proxy that terminates TLS",
+        )
 
 
 def _is_loopback(host: str) -> bool:

@@ -28,6 +28,7 @@ from node.protocol.json_view import to_json
 from node.protocol.ticket import sign_ticket
 from node.protocol.transaction import sender_of
 from node.query import Query
+from node.read_log import ReadEntry, ReadLog
 from node.verifier import Verifier
 from node.views import epoch_view
 from node.vitals import Vitals
@@ -48,8 +49,10 @@ class LiveService:
         driver: Driver,
         verifier: Verifier,
         transport: Transport,
+        reads: ReadLog,
     ) -> None:
         self.query = query
+        self._reads = reads
         self._name = settings.name
         self._key = settings.key
         self._public_key = settings.key.public_key
@@ -147,6 +150,10 @@ class LiveService:
             raise Refused(candidate.rejection, "a sealed call does not open")
         head = self.query.head
         return self._executor.simulate(head.height + 1, max(now_ms(), head.time_ms + 1), candidate)
+
+    def note_read(self, reader: bytes, what: str) -> None:
+        """Note what a regulator is about to be told; raises `Refused` `READ_LOG_FAILED`."""
+        self._reads.note(ReadEntry(now_ms(), self.query.head.height, reader, what))
 
     def subscribe(self) -> asyncio.Queue[int]:
         """A bounded queue of final heights."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contracts.kernel.registry import accepted_epochs, newest_epoch
 from node import outputs as io
 from node.admission import Verdict, examine
+from node.errands import Epochs
 from node.housekeeping import Housekeeping
 from node.protocol.committee import CommitteeSecret, NextEpoch, make_epoch
 from node.protocol.encoding import Value
@@ -58,22 +59,29 @@ class Network(Cluster):
         self._nonces = iter(range(1, 1_000_000))
 
     def keeper(self, name: str) -> Housekeeping:
-        node = self.nodes[name]
+        node, errands = self.nodes[name], self.errands[name]
+        epochs = Epochs(
+            KEYS[name],
+            node.core.store,
+            node.core.keyring,
+            lambda number, _: self.learned[name].append(number),
+            lambda number, wrap: self.kept[name].update({number: wrap}),
+            errands.alarm,
+        )
         return Housekeeping(
             GENESIS.chain,
             node.key,
             node.core.store,
-            node.core.keyring,
-            self.errands[name],
+            errands,
+            (epochs,),
             lambda: node.height == max(self.heights),
-            lambda number, _: self.learned[name].append(number),
-            lambda number, wrap: self.kept[name].update({number: wrap}),
             lambda: self.now_ms,
         )
 
     def look(self, *names: str) -> None:
         """These nodes see to what there is to do, by default all."""
         for name in names or NAMES:
+            self.housekeeping[name].on_committed(self.nodes[name].height, ())
             asyncio.run(self.housekeeping[name].look())
 
     def call(self, sender: str, action: str, **args: Value) -> str:

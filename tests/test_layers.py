@@ -52,6 +52,7 @@ ROOMS: dict[str, set[str]] = {
     "node.code": PROTOCOL | KERNEL | {"node.outputs"},
     "node.outputs": PROTOCOL | CANDIDATES,
     "node.keyring": PROTOCOL | KERNEL,
+    "node.read_log": PROTOCOL | {"node.state.vault"},
     "node.importer": PROTOCOL | KERNEL | CANDIDATES | {"node.code", "node.execution"},
     "node.intake": PROTOCOL
     | KERNEL
@@ -95,8 +96,10 @@ SHELL = {
     "node.core",
     "node.disk",
     "node.driver",
+    "node.errands",
     "node.housekeeping",
     "node.pruning",
+    "node.reads",
     "node.repair",
     "node.roster",
     "node.service",

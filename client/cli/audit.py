@@ -3,7 +3,8 @@
 Over the network it compares the nodes at one height and verifies each block from genesis to the
 head. `--full` also walks one node's whole state against every contract's promises, for which that
 node is stopped meanwhile: the others go on; with `--books` it writes every account's postings.
-`--verify` checks such a file, by itself and against the certified root of its height.
+`--verify` checks such a file, by itself and against the certified root of its height. `--reads`
+checks what the nodes of this host have noted of regulators' reads.
 """
 
 from __future__ import annotations
@@ -52,8 +53,14 @@ def audit(
     verify: Annotated[
         Path | None, typer.Option("--verify", help="Check the books in FILE instead.")
     ] = None,
+    reads: Annotated[
+        bool, typer.Option("--reads", help="Check this host's logs of regulators' reads instead.")
+    ] = False,
 ) -> None:
     """Compare all nodes, verify the chain from genesis, and with --full every balance."""
+    if reads:
+        _conclude(session, asyncio.run(_reads(session)))
+        return
     if verify is not None:
         _verify(session, verify)
         return
@@ -155,6 +162,22 @@ async def _evidence(api: NodeApi, names: dict[str, str], urls: list[str]) -> lis
         items = answer.body.get("items", [])
         result, detail = (FAILED, f"{len(items)} contradictions") if items else (OK, "none")
         findings.append(_finding("evidence", names.get(url, url), result, detail))
+    return findings
+
+
+async def _reads(session: Session) -> list[Finding]:
+    """Each local node's log of reads against the anchors that the chain proves."""
+    from client.reads import compare, proven_anchors
+
+    findings = []
+    async with session.api() as api:
+        for one in LocalNetwork(session.folder).nodes:
+            node = bytes.fromhex(session.folder.endpoint(one.name).public_key)
+            anchors = await proven_anchors(api, node)
+            report, fault = await asyncio.to_thread(compare, one, anchors, 1)
+            anchored = anchors[0].count if anchors else 0
+            detail = fault or f"{report['count']} noted, {anchored} of them anchored"
+            findings.append(_finding("reads", one.name, FAILED if fault else OK, detail))
     return findings
 
 

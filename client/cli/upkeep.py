@@ -13,6 +13,8 @@ from client import upkeep
 from client.cli.session import Session, command
 from client.errors import ClientError, NoQuorum, NotFound, Unreachable
 from client.local import LocalNetwork
+from client.reads import compare, proven_anchors
+from node.protocol.anchors import AnchorRecord
 
 OK, DAMAGED = "ok", "DAMAGED"
 VOTES_AHEAD_MAX = 2
@@ -36,6 +38,7 @@ def register(app: typer.Typer) -> None:
     command(group, "repair")(repair)
     command(group, "backup")(backup)
     command(group, "restore")(restore)
+    command(group, "reads")(reads)
 
 
 def check(session: Session, name: Name) -> None:
@@ -108,6 +111,26 @@ def restore(
         bars.end()
     session.out.record({"node": one.name, **report})
     session.out.note(f"now: groat net start {one.name}")
+
+
+def reads(
+    session: Session,
+    name: AnyName,
+    last: Annotated[int, typer.Option("--last", min=1, help="So many of the newest.")] = 20,
+) -> None:
+    """What regulators read at a node because they are regulators, held against its anchors."""
+    (one,) = LocalNetwork(session.folder).select([name])
+    node = bytes.fromhex(session.folder.endpoint(one.name).public_key)
+    report, fault = compare(one, asyncio.run(_anchors(session, node)), last)
+    session.out.table(report["entries"], ("number", "time", "height", "reader", "what"))
+    session.out.note(f"{report['count']} reads noted; what a regulator's own node decrypts is not")
+    if fault:
+        raise Damaged("READ_LOG_ALTERED", f"{one.name}: {fault}")
+
+
+async def _anchors(session: Session, node: bytes) -> list[AnchorRecord]:
+    async with session.api() as api:
+        return await proven_anchors(api, node)
 
 
 async def _safe_height(session: Session, restored: str) -> int:

@@ -14,6 +14,8 @@ import msgspec
 from contracts.kernel import invariants
 from contracts.kernel.access import Viewer, may_read
 from contracts.kernel.actions import ACTIONS
+from contracts.kernel.anchors import ACTIONS as ANCHORING
+from contracts.kernel.anchors import ANCHOR_EVENTS, READ_ANCHORS, anchor_of
 from contracts.kernel.contract import Action, Audit, Contract, Governed, Query
 from contracts.kernel.enrolment import ACTIONS as ENROLMENT
 from contracts.kernel.enrolment import ENROLMENT_EVENTS
@@ -99,6 +101,7 @@ __all__ = [
     "Viewer",
     "accepted_epochs",
     "account_key",
+    "anchor_of",
     "audit",
     "begin_block",
     "code_at",
@@ -132,7 +135,7 @@ __all__ = [
 
 KERNEL = Contract(
     name="kernel",
-    actions={**ACTIONS, **ENROLMENT, **DECISIONS, **EPOCH_ACTIONS},
+    actions={**ACTIONS, **ENROLMENT, **DECISIONS, **EPOCH_ACTIONS, **ANCHORING},
     governed={**GOVERNED, **OF_IDENTITIES, **ROTATION, **UPGRADES},
     queries=QUERIES,
     tables=(
@@ -148,11 +151,12 @@ KERNEL = Contract(
         OFFICE,
         PENDING,
         PROPOSALS,
+        READ_ANCHORS,
         STATE_ROOTS,
         VALIDATORS,
     ),
     errors=GOVERNANCE_ERRORS,
-    events=(*ENROLMENT_EVENTS, *PROPOSAL_EVENTS, *EPOCH_EVENTS),
+    events=(*ENROLMENT_EVENTS, *PROPOSAL_EVENTS, *EPOCH_EVENTS, *ANCHOR_EVENTS),
     violations=invariants.violations,
     audit=invariants.audit,
 )

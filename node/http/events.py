@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from contracts.kernel.access import Viewer
 from node.http.requests import choices, word
 from node.http.routing import Ask, Route
 from node.protocol.errors import Refused
@@ -22,6 +24,7 @@ from node.protocol.errors import Refused
 HEARTBEAT_S = 15.0
 LAG_BLOCKS_MAX = 256
 WRITE_TIMEOUT_S = 30.0
+NOTED_BLOCKS = 100
 STREAM_TYPE = "text/event-stream"
 _CURSOR = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
 
@@ -35,6 +38,7 @@ class _Stream:
     height: int
     index: int
     live: bool = False
+    noted_until: int = -1
 
     async def run(self) -> None:
         """Send what is new until the client leaves, lags, loses its session or we stop."""
@@ -56,9 +60,7 @@ class _Stream:
         params = self.ask.params
         chunks = []
         async with self.ask.shared.turn:
-            for index, kind, data in self.ask.service.query.feed(
-                height, params["type"], self.ask.viewer()
-            ):
+            for index, kind, data in self._told(height):
                 if index < self.index:
                     continue
                 if kind == "event" and (
@@ -71,6 +73,26 @@ class _Stream:
         if chunks:
             await self.write(b"".join(chunks))
         await asyncio.sleep(0)  # a long replay must not hold the loop
+
+    def _told(self, height: int) -> list[tuple[int, str, Any]]:
+        """What happened in a block, as the client may see it; for a regulator it is noted.
+
+        A note covers some blocks beforehand: a stream must not fill the log.
+        """
+        query, kinds = self.ask.service.query, self.ask.params["type"]
+
+        def answer(viewer: Viewer) -> list[tuple[int, str, Any]]:
+            return list(query.feed(height, kinds, viewer))
+
+        viewer = self.ask.viewer()
+        if height <= self.noted_until:
+            return answer(viewer)
+        told, regulator = self.ask.weigh(answer, viewer)
+        if regulator is not None:
+            last = height + NOTED_BLOCKS - 1
+            self.ask.service.note_read(regulator, f"events of blocks {height} to {last}")
+            self.noted_until = last
+        return told
 
     async def send(self, kind: str, data: object) -> None:
         """A message about the stream itself; it has no id, so that resuming ignores it."""

@@ -43,7 +43,8 @@ async def _list_block_transactions(ask: Ask) -> web.Response:
     query = ask.service.query
     height = query.resolve(ask.segment("block"))
     after = -1 if ask.params["after"] is None else ask.params["after"]
-    return reply(query.block_transactions(height, after, ask.params["limit"], ask.viewer()))
+    limit = ask.params["limit"]
+    return reply(ask.show(lambda viewer: query.block_transactions(height, after, limit, viewer)))
 
 
 async def _get_confirmations(ask: Ask) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from node.http.requests import flag, hex_bytes, integer, read_json
@@ -21,15 +22,14 @@ _hex = {"type": "string", "pattern": "^([0-9a-f]{2})+$"}
 async def _get_record(ask: Ask) -> web.Response:
     key = hex_bytes(ask.segment("key"), "key")
     contract, table = ask.segment("contract"), ask.segment("table")
-    viewer = ask.viewer()
-    records = ask.service.query.records
-    return reply(records.state(contract, table, key, viewer, ask.params["prove"]))
+    records, prove = ask.service.query.records, ask.params["prove"]
+    return reply(ask.show(lambda viewer: records.state(contract, table, key, viewer, prove)))
 
 
 async def _get_balance(ask: Ask) -> web.Response:
     account = hex_bytes(ask.segment("account"), "account")
-    records = ask.service.query.records
-    return reply(records.balance(account, ask.params["height"], ask.viewer()))
+    records, height = ask.service.query.records, ask.params["height"]
+    return reply(ask.show(lambda viewer: records.balance(account, height, viewer)))
 
 
 async def _get_interface(ask: Ask) -> web.Response:
@@ -56,7 +56,9 @@ async def _get_query(ask: Ask) -> web.Response:
 
 def _run(ask: Ask, args: dict[str, Any]) -> web.Response:
     contract, query = ask.segment("contract"), ask.segment("query")
-    return reply(ask.service.query.records.run(contract, query, args, ask.viewer()))
+    records = ask.service.query.records
+    what = f"query {contract} {query} {msgspec.json.encode(args).decode()}"
+    return reply(ask.show(lambda viewer: records.run(contract, query, args, viewer), what))
 
 
 async def _create_challenge(ask: Ask) -> web.Response:

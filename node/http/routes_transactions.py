@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 from aiohttp import web
 
+from contracts.kernel.access import Viewer
 from node.http.errors import STATUS_OF, problem
 from node.http.requests import choice, flag, hex_bytes, moment, read_body, seconds
 from node.http.routing import Ask, Body, Route, reply
@@ -65,7 +66,7 @@ async def _submit_one(ask: Ask, raw: bytes) -> web.Response:
     if ask.params["wait"] == "commit":
         await _wait(ask, identity, ask.params["timeout"])
     async with _turn_for(ask, (result,)):
-        view = ask.service.query.transaction(identity, viewer, ask.params["prove"])
+        view = _show(ask, identity, viewer)
     if view is not None:
         return reply(view)
     if ask.service.was_dropped(identity):
@@ -99,6 +100,13 @@ async def _admit(ask: Ask, raws: Sequence[bytes]) -> Sequence[SubmitResult]:
         if result.code == "PENDING" and result.transaction_id is not None:
             ask.shared.remember(result.transaction_id)
     return results
+
+
+def _show(ask: Ask, identity: bytes, viewer: Viewer) -> dict[str, Any] | None:
+    """A final transaction as the caller may see it."""
+    query, prove = ask.service.query, ask.params["prove"]
+    what = f"transaction {identity.hex()}"
+    return ask.show(lambda one: query.transaction(identity, one, prove), what, viewer)
 
 
 def _turn_for(ask: Ask, results: Sequence[SubmitResult]) -> AbstractAsyncContextManager[None]:
@@ -144,7 +152,7 @@ async def _get_transaction(ask: Ask) -> web.Response:
     if ask.params["wait"] > 0:
         await _wait(ask, identity, ask.params["wait"])
     async with ask.shared.turn:
-        view = ask.service.query.transaction(identity, viewer, ask.params["prove"])
+        view = _show(ask, identity, viewer)
     return reply(view if view is not None else _unfinished(ask, identity))
 
 
@@ -169,7 +177,8 @@ async def _simulate(ask: Ask) -> web.Response:
     viewer = ask.viewer()
     raw = await read_body(ask.request, TRANSACTION_BYTES_MAX)
     receipt = await ask.service.simulate(raw)
-    return reply(ask.service.query.simulated(raw, receipt, viewer))
+    query = ask.service.query
+    return reply(ask.show(lambda one: query.simulated(raw, receipt, one), viewer=viewer))
 
 
 _bytes_schema = {"type": "string", "contentMediaType": ONE_TYPE}

@@ -11,12 +11,13 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 
-from contracts.kernel.access import Viewer
+from contracts.kernel.access import REGULATOR, Viewer
+from contracts.kernel.types import Rejected
 from node.http.feed import Feed
 from node.http.metrics import NodeMetrics
 from node.http.requests import BodyRoom, Parameter, read_parameters
@@ -29,7 +30,10 @@ SUBMITTED_MAX = 65_536
 BACKGROUND_MAX = 64
 REST = 2
 REST_S_MAX = 0.25
+REGULATOR_ROLE = REGULATOR.removeprefix("role:")
 _IMMUTABLE = "public, max-age=31536000, immutable"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,36 @@ class Ask:
     def viewer(self) -> Viewer:
         """Who is asking, with the roles of this very moment."""
         return self.service.query.viewer(self.reader())
+
+    def show(
+        self, answer: Callable[[Viewer], T], what: str = "", viewer: Viewer | None = None
+    ) -> T:
+        """What `answer` tells whoever is asking; a regulator's read is noted before it is told.
+
+        `what` says what was asked for, by default the request itself. Raises `Refused`
+        `READ_LOG_FAILED`.
+        """
+        told, regulator = self.weigh(answer, viewer or self.viewer())
+        if regulator is not None:
+            asked = what or f"{self.request.method} {self.request.path_qs}"
+            self.service.note_read(regulator, asked)
+        return told
+
+    @staticmethod
+    def weigh(answer: Callable[[Viewer], T], viewer: Viewer) -> tuple[T, bytes | None]:
+        """What `answer` tells, and the regulator to whom it tells more than to anybody else.
+
+        More is what would be another answer, or a refusal, without that role.
+        """
+        told = answer(viewer)
+        if REGULATOR_ROLE not in viewer.roles:
+            return told, None
+        without = msgspec.structs.replace(viewer, roles=viewer.roles - {REGULATOR_ROLE})
+        try:
+            same = told == answer(without)
+        except (Refused, Rejected):
+            same = False
+        return told, None if same else viewer.public_key
 
 
 def ask(request: web.Request, shared: Shared, route: Route) -> Ask:

@@ -80,6 +80,9 @@ class NodeService(Protocol):
     async def simulate(self, raw: bytes) -> Receipt:
         """What would become of the transaction now. Raises `Refused` as submission would."""
 
+    def note_read(self, reader: bytes, what: str) -> None:
+        """Note a regulator's read before it is answered; raises `Refused` `READ_LOG_FAILED`."""
+
     def subscribe(self) -> asyncio.Queue[int]:
         """A bounded queue that receives each height as it becomes final; the oldest drop out."""
 

@@ -224,6 +224,8 @@ class Service:
         self.failed: list[FailedCheck] = []
         self.submissions = 0
         self.dropped: set[bytes] = set()
+        self.reads: list[tuple[bytes, str]] = []
+        self.log_full = False
         self.full = False
         self.store_failures: list[StoreFailure] = []
         self.submitted = asyncio.Event()
@@ -305,6 +307,11 @@ class Service:
         head = self.query.head
         candidate = self.world.admit(raw)
         return self.world.executor.simulate(head.height + 1, head.time_ms + 1, candidate)
+
+    def note_read(self, reader: bytes, what: str) -> None:
+        if self.log_full:
+            raise Refused("READ_LOG_FAILED", "no room")
+        self.reads.append((reader, what))
 
     def subscribe(self) -> asyncio.Queue[int]:
         queue: asyncio.Queue[int] = asyncio.Queue()
