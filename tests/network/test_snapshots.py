@@ -80,14 +80,15 @@ async def test_a_newcomer_begins_with_a_snapshot_under_load_and_votes(
         for one in customers:
             left = await shop.remaining(one, newcomer.http_url)
             assert left == PAID + BONUS - VISIT * one.acknowledged
-        # Back again: a node that falls far behind once more begins anew, votes kept.
+        # Back again: a node that falls far behind once more begins anew, votes kept. It may fetch
+        # one range of 64 blocks before it hears of snapshots.
         before = len(events(running, "node5", "snapshot_fetched"))
         await asyncio.to_thread(network.stop, ["node5"])
         top = int((await api.get("/v1/status"))["height"])
-        await pass_blocks(shop, customers[0], api, top + 3 * EVERY)
+        await pass_blocks(shop, customers[0], api, top + 7 * EVERY)
         await asyncio.to_thread(network.start, ["node5"])
         await agreed(api, nodes=5)
-        assert len(events(running, "node5", "snapshot_fetched")) == before + 1
+        assert len(events(running, "node5", "snapshot_fetched")) > before
         network.kill(["node2"])
         await shop.visit(customers[0])
         network.stop(["node5"])
