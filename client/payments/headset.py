@@ -66,7 +66,7 @@ class Headset:
     async def order(
         self, title: str, amt: int, cur: str, payee: bytes, channel: str | None
     ) -> Ordered:
-        """Upload an order with its channel chosen, in one transaction; raises `Rejected`."""
+        """Upload an order, then choose its channel; raises `Rejected`."""
         head = (await self._network.verified.header("latest")).height
         intent = secrets.token_bytes(ID_BYTES)
         create: dict[str, Value] = {
@@ -80,8 +80,8 @@ class Headset:
         choose: dict[str, Value] = {"intent": intent}
         if channel is not None:
             choose["channel"] = channel
-        calls = [Call(CONTRACT, "create_intent", create), Call(CONTRACT, "choose_channel", choose)]
-        await self._send(calls)
+        await self._send([Call(CONTRACT, "create_intent", create)])
+        await self._send([Call(CONTRACT, "choose_channel", choose)])
         asked = {"intent": intent.hex()}
         found = (await self._network.query(CONTRACT, "intent", asked, self._key))["result"]
         return Ordered(
