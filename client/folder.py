@@ -61,9 +61,14 @@ class NetworkFolder:
         temporary.chmod(path.stat().st_mode & 0o777)
         temporary.replace(path)
 
-    @cached_property
+    @property
     def interface(self) -> dict[str, Any]:
-        """The contracts' schema, checked against the hash in genesis, with what was upgraded."""
+        """The contracts' schema: the founders', and in its place what was upgraded since."""
+        return self.founding_interface | self.upgraded_interface
+
+    @cached_property
+    def founding_interface(self) -> dict[str, Any]:
+        """The contracts' schema of the first block, checked against the hash in genesis."""
         path = self.path / "interface.json"
         try:
             content = json.loads(read_file(path))
@@ -73,14 +78,16 @@ class NetworkFolder:
             raise Misconfigured("BAD_CONFIG", f"{path} is not a JSON object; get the genuine file")
         if interface_hash(content).hex() != self.genesis.interface_hash:
             raise Misconfigured("WRONG_INTERFACE", f"{path} is not the one that genesis names")
-        return content | self._upgraded()
+        return content
 
     @property
     def upgraded_path(self) -> Path:
         """Where `groat net code --fetch` keeps the schema of upgraded contracts."""
         return self.path / UPGRADED_FILE
 
-    def _upgraded(self) -> dict[str, Any]:
+    @cached_property
+    def upgraded_interface(self) -> dict[str, Any]:
+        """The schema of upgraded contracts, as it was proved when it was fetched."""
         if not self.upgraded_path.exists():
             return {}
         try:

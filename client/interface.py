@@ -196,11 +196,12 @@ def _name_fields(schema: Schema, value: Value) -> Any:
         schema = next((one for one in schema["anyOf"] if one.get("type") != "null"), schema)
     if isinstance(value, list) and schema.get("type") == "object":
         names = list(schema["properties"])
-        if len(names) != len(value):
+        # What an earlier version of its contract wrote may lack the last fields.
+        if not len(schema.get("required", names)) <= len(value) <= len(names):
             raise Refused("BAD_SHAPE", "the record has another number of fields than its schema")
         return {
             name: _name_fields(schema["properties"][name], item)
-            for name, item in zip(names, value, strict=True)
+            for name, item in zip(names, value, strict=False)
         }
     if isinstance(value, list):
         return [_name_fields(schema.get("items", {}), item) for item in value]

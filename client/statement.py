@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from client.errors import NotFound, Unproven
 from client.evidence import Recorded, Recorder
-from client.folder import read_given
+from client.folder import NetworkFolder, read_given
 from client.interface import Schema, read_record, sums_of
 from client.light import LightClient
 from client.node_api import NodeApi
+from client.upgrades import running_interface
 from client.verified import ProvenRecord, VerifiedReader
 from node.protocol.encoding import sha256
 from node.protocol.errors import Misconfigured, Refused
@@ -46,14 +47,16 @@ class Statement(NamedTuple):
 
 
 async def fetch(
-    api: NodeApi, interface: Schema, card: bytes, viewer: PrivateKey | None
+    api: NodeApi, folder: NetworkFolder, card: bytes, viewer: PrivateKey | None
 ) -> Statement:
     """The statement of a card, for whoever may read it; raises `Unproven` `NotFound`.
 
     Lines that are booked meanwhile are left out: it is the statement of one block.
     """
     recorder = Recorder(api)
-    proven = await _prove(api.genesis, recorder, card, viewer)
+    reader = VerifiedReader(LightClient(api.genesis), recorder)
+    interface = await _explanation(reader, folder.founding_interface, folder.upgraded_interface)
+    proven = await _card_record(reader, card, viewer)
     entries = int(_card(interface, card, proven)["entries"])
     raw: list[bytes] = []
     while len(raw) < entries:
@@ -66,15 +69,16 @@ async def fetch(
     return _checked(interface, card, proven, raw, recorder.answers)
 
 
-def export(statement: Statement, genesis: Genesis, interface: Schema, path: Path) -> None:
+def export(statement: Statement, folder: NetworkFolder, path: Path) -> None:
     """Write a new file, for its owner only; whoever has the genesis file can verify it."""
     content = {
         "format": FORMAT,
-        "genesis_hash": genesis.hash.hex(),
+        "genesis_hash": folder.genesis.hash.hex(),
         "card": statement.card["card"],
         "lines": [line.hex() for line in statement.raw_lines],
         "answers": statement.answers,
-        "interface": interface,
+        "interface": folder.founding_interface,
+        "upgraded": folder.upgraded_interface,
     }
     write_private_file(path, json.dumps(content, indent=1) + "\n")
 
@@ -89,23 +93,34 @@ async def verify(path: Path, genesis: Genesis) -> Statement:
         raise Misconfigured("BAD_STATEMENT", f"{path} is no exported statement")
     if content.get("genesis_hash") != genesis.hash.hex():
         raise Misconfigured("WRONG_GENESIS", f"{path} is of another network")
-    interface = content.get("interface")
-    if not isinstance(interface, dict) or _hash(interface) != genesis.interface_hash:
+    founding = content.get("interface")
+    if not isinstance(founding, dict) or _hash(founding) != genesis.interface_hash:
         raise Unproven("WRONG_INTERFACE", f"{path} explains its lines otherwise than genesis does")
     lines, card = content.get("lines"), _bytes(content, "card")
     if not isinstance(lines, list) or len(lines) > LINES_MAX:
         raise Unproven("BAD_STATEMENT", f"{path} has no list of lines")
     recorded = Recorded(content.get("answers"), str(path))
-    proven = await _prove(genesis, recorded, card, None)
+    reader = VerifiedReader(LightClient(genesis), recorded)
+    interface = await _explanation(reader, founding, content.get("upgraded"))
+    proven = await _card_record(reader, card, None)
     raw = [_bytes({"line": line}, "line") for line in lines]
     return _checked(interface, card, proven, raw, [])
 
 
-async def _prove(
-    genesis: Genesis, asker: Recorder | Recorded, card: bytes, viewer: PrivateKey | None
+async def _explanation(reader: VerifiedReader, founding: Schema, upgraded: object) -> Schema:
+    """The interface that explains the records: the founders', or the one that the chain names."""
+    named = await running_interface(reader, founding, CONTRACT)
+    if named is None:
+        return founding
+    newer = upgraded.get(CONTRACT) if isinstance(upgraded, dict) else None
+    if newer is None or _hash({CONTRACT: newer}) != named:
+        raise Unproven("WRONG_INTERFACE", "the contract was upgraded: first groat net code --fetch")
+    return {**founding, CONTRACT: newer}
+
+
+async def _card_record(
+    reader: VerifiedReader, card: bytes, viewer: PrivateKey | None
 ) -> ProvenRecord:
-    """The card's record by a light client that knows nothing but genesis."""
-    reader = VerifiedReader(LightClient(genesis), asker)
     proven = await reader.record(CONTRACT, "cards", card, viewer)
     if proven.value is None:
         raise NotFound("NOT_FOUND", f"proved absent at height {proven.height}")

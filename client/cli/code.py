@@ -10,7 +10,6 @@ import typer
 from client import local
 from client.cli.session import Session, command
 from client.errors import Unproven
-from client.interface import read_record
 from node.protocol.genesis import interface_hash
 
 if TYPE_CHECKING:
@@ -68,11 +67,12 @@ def _row(one: Json, state: str, here: str) -> Json:
 async def _fetch(session: Session, api: NodeApi) -> None:
     """Keep the interface of each upgraded contract that runs now, if the chain proves it."""
     from client.connection import Request
+    from client.upgrades import running_interface
 
     served = (await api.connection.ask(Request("GET", "/v1/contracts"))).body
     kept: Json = {}
     for name in session.folder.interface:
-        wanted = await _running_interface(session, api, name)
+        wanted = await running_interface(api.verified, session.folder.founding_interface, name)
         if wanted is None:
             continue
         if interface_hash({name: served.get(name)}).hex() != wanted:
@@ -80,13 +80,3 @@ async def _fetch(session: Session, api: NodeApi) -> None:
         kept[name] = served[name]
     session.folder.upgraded_path.write_text(json.dumps(kept, indent=1) + "\n")
     session.out.note(f"upgraded: {', '.join(kept) or 'nothing yet'}")
-
-
-async def _running_interface(session: Session, api: NodeApi, name: str) -> str | None:
-    """The proved hash of the interface of an upgraded contract; None if it is the founders'."""
-    proven = await api.verified.record("kernel", "code", name.encode())
-    if proven.value is None:
-        return None
-    record = read_record(session.folder.interface, "kernel", "code", proven.value)
-    running = [one for one in record["versions"] if int(one["first_height"]) <= proven.height + 1]
-    return running[-1]["interface_hash"] or None

@@ -86,11 +86,10 @@ async def statement(
         wanted = bytes_from_json(card, "card", CARD_BYTES)
     except Refused as refusal:
         raise Misconfigured("USAGE", refusal.message) from None
-    interface = session.folder.interface
     async with session.api() as api:
-        found = await statements.fetch(api, interface, wanted, session.key(key))
+        found = await statements.fetch(api, session.folder, wanted, session.key(key))
     if export is not None:
-        statements.export(found, session.folder.genesis, interface, export)
+        statements.export(found, session.folder, export)
     _print(session, found)
     if export is not None:
         session.out.note(f"wrote {export}; check it with: groat prepaid verify {export}")

@@ -154,16 +154,16 @@ class _Story:
         self._stage.say(
             "Alice exports her statement. Anyone who has the genesis file can check it, offline."
         )
-        stage, interface = self._stage, self._stage.folder.interface
+        stage = self._stage
         card = bytes.fromhex(self._card)
         stage.command(
             "prepaid", "statement", "--card", self._card, "--key", "alice", "--export", "gym.json"
         )
-        found = await statement.fetch(stage.network, interface, card, stage.key("alice"))
+        found = await statement.fetch(stage.network, stage.folder, card, stage.key("alice"))
         stage.command("prepaid", "verify", "gym.json", "--genesis", "genesis.json")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "gym.json"
-            statement.export(found, stage.folder.genesis, interface, path)
+            statement.export(found, stage.folder, path)
             checked = await statement.verify(path, stage.folder.genesis)
         stage.expect("lines: opening, 13 visits, refund", len(checked.lines), 15)
         stage.expect("refunded, by the proof", checked.card["refunded"], 202_500)

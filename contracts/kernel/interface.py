@@ -118,10 +118,13 @@ def _table(table: Table[Any]) -> Schema:
 
 def _record(record: type) -> Schema:
     hints = get_type_hints(record)
+    fields: tuple[str, ...] = record.__struct_fields__  # type: ignore[attr-defined]
+    defaults: tuple[Any, ...] = record.__struct_defaults__  # type: ignore[attr-defined]
     return {
         "type": "object",
         "description": _doc_of(record),
-        "properties": {name: _value(hints[name]) for name in record.__struct_fields__},  # type: ignore[attr-defined]
+        "properties": {name: _value(hints[name]) for name in fields},
+        "required": list(fields[: len(fields) - len(defaults)]),
     }
 
 

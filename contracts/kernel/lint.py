@@ -65,7 +65,14 @@ ATTRIBUTES_BANNED = (
     "utcnow",
     "uuid4",
 )
-DUNDERS_ALLOWED = ("__doc__", "__init__", "__name__", "__post_init__", "__struct_fields__")
+DUNDERS_ALLOWED = (
+    "__doc__",
+    "__init__",
+    "__name__",
+    "__post_init__",
+    "__struct_defaults__",
+    "__struct_fields__",
+)
 FLOATS = ("float", "complex")
 SETS = ("set", "frozenset")
 SET_TYPES = (*SETS, "Set", "AbstractSet", "FrozenSet")

@@ -144,3 +144,18 @@ def test_no_field_has_the_name_of_an_option_of_the_command() -> None:
     for content in INTERFACE.values():
         for one in (*content["actions"].values(), *content["queries"].values()):
             assert not taken & set(one["args"].get("properties", {})), one["doc"]
+
+
+def test_a_record_of_an_earlier_version_lacks_its_last_fields() -> None:
+    record = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "string"}, "c": {"type": "integer"}},
+        "required": ["a", "b"],
+    }
+    schemas = {"area": {"tables": {"things": {"record": record}}}}
+    assert read_record(schemas, "area", "things", encode([1, "x"])) == {"a": "1", "b": "x"}
+    whole = read_record(schemas, "area", "things", encode([1, "x", 2]))
+    assert whole == {"a": "1", "b": "x", "c": "2"}
+    for wrong in ([1], [1, "x", 2, 3]):
+        with pytest.raises(Refused):
+            read_record(schemas, "area", "things", encode(wrong))

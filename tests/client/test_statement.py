@@ -12,10 +12,11 @@ import pytest
 
 from client import statement
 from client.errors import NotFound, Unproven
+from client.folder import NetworkFolder
 from client.node_api import NodeApi
 from node.protocol.errors import GroatError, Misconfigured
 from node.protocol.genesis import Genesis
-from tests.client.command import Groat, genesis_with_interface
+from tests.client.command import Groat, genesis_with_interface, write_network
 from tests.client.live import LiveNode
 from tests.http.support import CARD, HOLDER, OTHER, World
 
@@ -33,20 +34,27 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def interface(world: World) -> dict[str, Any]:
-    return dict(world.query.records.interface)
+@pytest.fixture
+def folder(world: World, tmp_path: Path) -> NetworkFolder:
+    """What a client has of this network."""
+    write_network(tmp_path / "net", world.genesis, [])
+    return NetworkFolder(tmp_path / "net")
 
 
-async def exported(world: World, api: NodeApi, path: Path) -> Genesis:
-    found = await statement.fetch(api, interface(world), CARD, HOLDER)
-    statement.export(found, world.genesis, interface(world), path)
-    return world.genesis
+async def exported(folder: NetworkFolder, api: NodeApi, path: Path) -> Genesis:
+    found = await statement.fetch(api, folder, CARD, HOLDER)
+    statement.export(found, folder, path)
+    return folder.genesis
 
 
 async def test_b3_8_a_statement_is_checked_by_whoever_has_the_genesis_file(
-    world: World, api: NodeApi, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    folder: NetworkFolder,
+    api: NodeApi,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    founding = await exported(world, api, tmp_path / "out")
+    founding = await exported(folder, api, tmp_path / "out")
     await api.close()
     monkeypatch.setattr(socket, "socket", None)  # no network from here on
     found = await statement.verify(tmp_path / "out", founding)
@@ -57,7 +65,9 @@ async def test_b3_8_a_statement_is_checked_by_whoever_has_the_genesis_file(
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o600
 
 
-async def test_lines_booked_meanwhile_are_left_out(world: World, api: NodeApi) -> None:
+async def test_lines_booked_meanwhile_are_left_out(
+    world: World, folder: NetworkFolder, api: NodeApi
+) -> None:
     asked = api.query
 
     async def query_after_a_visit(*arguments: Any, **more: Any) -> dict[str, Any]:
@@ -65,7 +75,7 @@ async def test_lines_booked_meanwhile_are_left_out(world: World, api: NodeApi) -
         return await asked(*arguments, **more)
 
     api.query = query_after_a_visit  # type: ignore[method-assign]
-    found = await statement.fetch(api, interface(world), CARD, HOLDER)
+    found = await statement.fetch(api, folder, CARD, HOLDER)
     assert len(found.lines) == 121
 
 
@@ -73,12 +83,12 @@ def world_seq(world: World) -> int:
     return world.store.head.height - 3
 
 
-async def test_a_statement_is_for_those_concerned(world: World, api: NodeApi) -> None:
+async def test_a_statement_is_for_those_concerned(folder: NetworkFolder, api: NodeApi) -> None:
     for viewer in (OTHER, None):
         with pytest.raises(GroatError):
-            await statement.fetch(api, interface(world), CARD, viewer)
+            await statement.fetch(api, folder, CARD, viewer)
     with pytest.raises(NotFound):
-        await statement.fetch(api, interface(world), b"A" * 16, HOLDER)
+        await statement.fetch(api, folder, b"A" * 16, HOLDER)
 
 
 Change = Callable[[dict[str, Any]], None]
@@ -114,7 +124,7 @@ def other_card(content: dict[str, Any]) -> None:
 
 
 def other_record(content: dict[str, Any]) -> None:
-    body = content["answers"][0]["body"]
+    body = content["answers"][-1]["body"]
     body["value"] = flipped(body["value"])
 
 
@@ -127,12 +137,12 @@ def answers_of_another_form(content: dict[str, Any]) -> None:
 
 
 def other_header(content: dict[str, Any]) -> None:
-    proof = content["answers"][0]["body"]["proof"]
+    proof = content["answers"][-1]["body"]["proof"]
     proof["header"] = flipped(proof["header"])
 
 
 def other_certificate(content: dict[str, Any]) -> None:
-    proof = content["answers"][0]["body"]["proof"]
+    proof = content["answers"][-1]["body"]["proof"]
     proof["certificate"] = flipped(proof["certificate"])
 
 
@@ -172,9 +182,9 @@ def no_lines(content: dict[str, Any]) -> None:
     ],
 )
 async def test_a_file_that_was_changed_is_found_out(
-    world: World, api: NodeApi, tmp_path: Path, change: Change
+    folder: NetworkFolder, api: NodeApi, tmp_path: Path, change: Change
 ) -> None:
-    founding = await exported(world, api, tmp_path / "out")
+    founding = await exported(folder, api, tmp_path / "out")
     content = json.loads((tmp_path / "out").read_text())
     change(content)
     (tmp_path / "changed").write_text(json.dumps(content))
@@ -182,8 +192,10 @@ async def test_a_file_that_was_changed_is_found_out(
         await statement.verify(tmp_path / "changed", founding)
 
 
-async def test_files_that_are_no_statements(world: World, api: NodeApi, tmp_path: Path) -> None:
-    founding = await exported(world, api, tmp_path / "out")
+async def test_files_that_are_no_statements(
+    folder: NetworkFolder, api: NodeApi, tmp_path: Path
+) -> None:
+    founding = await exported(folder, api, tmp_path / "out")
     for number, text in enumerate(("", "[]", "{}", "[" * 100_000, '{"format": "x"}')):
         path = tmp_path / str(number)
         path.write_text(text)
@@ -193,7 +205,7 @@ async def test_files_that_are_no_statements(world: World, api: NodeApi, tmp_path
     with pytest.raises(Misconfigured, match="another network"):
         await statement.verify(tmp_path / "out", Genesis.parse(json.dumps(content)))
     with pytest.raises(Misconfigured, match="exists"):
-        await exported(world, api, tmp_path / "out")
+        await exported(folder, api, tmp_path / "out")
 
 
 # ---- the command
