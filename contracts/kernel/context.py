@@ -104,6 +104,12 @@ class Context:
         self.contracts = contracts
         self._tickets = tickets
 
+    def enter(self, contract: str, action: str) -> None:
+        """Run what follows as this action of this contract."""
+        self.contract = contract
+        self.action = action
+        self.ledger.prefix = f"{contract}."
+
     def reject(self, code: str, **details: Any) -> NoReturn:
         """End the transaction: its writes are discarded, the rejection is its receipt."""
         reject(code, **details)

@@ -86,7 +86,8 @@ class Contract:
     """One contract. `governed` are the changes that take two persons.
 
     `found` writes its part of the genesis state from its `parameters`. `violations` judges one
-    transaction's changes, `audit` the whole state. `clear_allowed` says whether calls may travel
+    transaction's changes where a table of the contract changed, or an account whose purpose begins
+    with its name and a dot; `audit` the whole state. `clear_allowed` says whether calls may travel
     unsealed; `sealed` that clients should seal them. Rejections of its calls are readable by
     `refusals_for`, besides the sender. `errors` are its own codes in precedence.
     """

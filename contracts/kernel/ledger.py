@@ -128,13 +128,17 @@ def account_key(owner: bytes, asset: str, purpose: str) -> bytes:
 
 
 class Ledger:
-    """The ledger as one transaction sees it."""
+    """The ledger as one transaction sees it.
 
-    __slots__ = ("_state", "_time_ms")
+    A contract moves its own accounts only, whose purposes begin with `prefix`: its name and a dot.
+    """
+
+    __slots__ = ("_state", "_time_ms", "prefix")
 
     def __init__(self, state: State, time_ms: int) -> None:
         self._state = state
         self._time_ms = time_ms
+        self.prefix = ""
 
     def declare(self, asset: str, scale: int) -> None:
         """Count a new asset in units of 10^-scale; `IDEM_CONFLICT` where it has another scale."""
@@ -153,6 +157,7 @@ class Ledger:
         may_go_negative: bool = False,
     ) -> bytes:
         """Open an account unless it is open; returns its key. `NOT_FOUND` for unknown assets."""
+        assert purpose.startswith(self.prefix), "a contract opens its own accounts only"
         key = account_key(owner, asset, purpose)
         if self._state.get(ACCOUNTS, key) is None:
             self._state.need(ASSETS, asset.encode())
@@ -233,6 +238,8 @@ class Ledger:
         assert debit != credit, "a leg joins two accounts"
         source, target = self._state.need(ACCOUNTS, debit), self._state.need(ACCOUNTS, credit)
         assert source.asset == target.asset, "a leg joins accounts of one asset"
+        own = source.purpose.startswith(self.prefix) and target.purpose.startswith(self.prefix)
+        assert own, "a contract moves its own accounts only"
 
     def _change(
         self,

@@ -134,10 +134,10 @@ def approve(ctx: Context, args: Approve) -> Details:
     given = {**proposal.arguments(), "proposal": args.proposal, "reason": proposal.reason}
     change = _with_newer(ctx, parse_arguments(governed.args, given), args)
     called = ctx.contract, ctx.action
-    ctx.contract, ctx.action = proposal.contract, proposal.kind
+    ctx.enter(proposal.contract, proposal.kind)
     governed.check(ctx, change)
     details = governed.apply(ctx, change)
-    ctx.contract, ctx.action = called
+    ctx.enter(*called)
     _close(ctx, args.proposal, proposal, EXECUTED)
     _announce(ctx, "Approved", args.proposal, proposal, {"details": details})
     return details

@@ -16,10 +16,10 @@ from contracts.kernel.context import BlockInfo, Context, Event, Tickets, View
 from contracts.kernel.contract import Audit, Contract, Details
 from contracts.kernel.epochs import found_epoch
 from contracts.kernel.identity import IDENTITIES, NODE, new_identity, put_identity, sender_of
-from contracts.kernel.ledger import ASSETS, Asset
+from contracts.kernel.ledger import ACCOUNTS, ASSETS, Asset
 from contracts.kernel.membership import NODES, Node, found_validators
 from contracts.kernel.proposals import propose
-from contracts.kernel.state import Overlay, Reader, State
+from contracts.kernel.state import Changes, Overlay, Reader, State
 from contracts.kernel.types import InvariantViolation, Rejected
 from contracts.kernel.upgrades import found_code
 from contracts.kernel.validation import parse_arguments
@@ -94,8 +94,9 @@ def execute(
         told = tuple(dict.fromkeys((context.sender.hex(), *supervisors)))
         return Result(rejected.code, rejected.details, (), told)
     changes = state.changes()
-    for name, contract in contracts.items():
-        violations = contract.violations(changes)
+    for name in _concerned(changes):
+        contract = contracts.get(name)
+        violations = [] if contract is None else contract.violations(changes)
         if violations:
             raise InvariantViolation(name, violations)
     state.commit_to(overlay)
@@ -104,6 +105,15 @@ def execute(
     others = _readers_of_all(events) if announced else ()
     readers = dict.fromkeys((context.sender.hex(), *others))
     return Result(OK, details, events, tuple(readers))
+
+
+def _concerned(changes: Changes) -> dict[str, None]:
+    """The contracts of which tables changed, or accounts: their purpose begins with the name."""
+    concerned = {table.partition("/")[0]: None for table in changes.tables}
+    for _, _, account in changes.of(ACCOUNTS):
+        if account is not None:
+            concerned[account.purpose.partition(".")[0]] = None
+    return concerned
 
 
 def _readers_of_all(events: tuple[Event, ...]) -> tuple[str, ...]:
@@ -227,7 +237,7 @@ def _run_calls(
 def _run_call(contract: Contract, context: Context, call: PreparedCall) -> Details:
     if not call.sealed and contract.sealed and not contract.clear_allowed(context.state):
         raise Rejected("BAD_ENVELOPE", why="calls of this contract must be sealed")
-    context.contract, context.action = call.contract, call.action
+    context.enter(call.contract, call.action)
     action = contract.actions.get(call.action)
     if action is None:
         governed = contract.governed[call.action]

@@ -11,7 +11,7 @@ of them: an action, which must do the same everywhere, scans a private table wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -138,6 +138,11 @@ class Changes:
     def add(self, table: str, change: Change[Any]) -> None:
         """Note one change."""
         self._by_table.setdefault(table, []).append(change)
+
+    @property
+    def tables(self) -> Iterable[str]:
+        """The names of the tables of which records changed."""
+        return self._by_table
 
     def of(self, table: Table[R]) -> list[Change[R]]:
         """The changes of one table, in the order in which its records were first written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,11 +13,12 @@ from contracts.catalog import CONTRACTS
 from contracts.kernel import registry
 from contracts.kernel.context import BlockInfo, Context, Rejected
 from contracts.kernel.contract import Action
-from contracts.kernel.ledger import ACCOUNTS, Account
+from contracts.kernel.ledger import ACCOUNTS, Account, Leg, account_key
 from contracts.kernel.registry import GenesisParameters
 from contracts.kernel.runtime import TRANSACTION_WRITES_MAX
-from contracts.kernel.state import Overlay
+from contracts.kernel.state import Changes, Overlay
 from contracts.kernel.types import Args, InvariantViolation
+from contracts.prepaid.money import EARNINGS, ESCROW
 from contracts.prepaid.tables import CARDS
 from tests.contracts.world import TICKETS, Memory, Prepared, World, id_of, key_of
 
@@ -159,6 +161,44 @@ def test_a_contract_cannot_rewrite_another_ones_card(world: World) -> None:
 
     with pytest.raises(InvariantViolation):
         run_toy(world, forge)
+
+
+def test_a_contract_cannot_move_another_ones_money(world: World) -> None:
+    def steal(ctx: Context, _: Args) -> dict[str, Any]:
+        shop = id_of("gym")
+        escrow, earnings = (account_key(shop, "CNY", one) for one in (ESCROW, EARNINGS))
+        ctx.ledger.transfer(Leg(escrow, earnings, 1))
+        return {}
+
+    with pytest.raises(AssertionError, match="its own accounts only"):
+        run_toy(world, steal)
+
+
+def test_only_the_contracts_concerned_judge_a_transaction(world: World) -> None:
+    judged: list[str] = []
+
+    def note(name: str) -> Callable[[Changes], list[str]]:
+        def violations(_: Changes) -> list[str]:
+            judged.append(name)
+            return []
+
+        return violations
+
+    world.contracts = {
+        name: dataclasses.replace(one, violations=note(name)) for name, one in CONTRACTS.items()
+    }
+    assert world.consume("ann", "card", 1, 1) == "OK"
+    assert sorted(judged) == ["kernel", "prepaid"]
+
+
+def test_every_accounts_purpose_begins_with_its_contract(world: World) -> None:
+    world.consume("ann", "card", 1, 1)
+    purposes = [
+        ACCOUNTS.decode(raw).purpose
+        for _, raw in world.memory.scan("kernel/accounts", b"", None, 100)
+    ]
+    assert purposes
+    assert all(purpose.partition(".")[0] in CONTRACTS for purpose in purposes)
 
 
 def test_what_else_is_raised_goes_up(world: World) -> None:
