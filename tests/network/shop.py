@@ -13,7 +13,7 @@ from client.node_api import NodeApi
 from client.outcomes import Outcome
 from node.protocol.keys import PrivateKey
 from node.protocol.ticket import sign_ticket
-from node.protocol.transaction import Call
+from node.protocol.transaction import Call, Transaction
 
 CLASS = "cny-named"
 PAID = 300_000
@@ -50,22 +50,22 @@ class Shop:
     ) -> Outcome:
         """One call, final: sent again until the network gives an answer."""
         calls = [Call("prepaid", action, dict(args))]
-        transaction = await self.api.build(key, calls, sealed=sealed)
+        transaction: Transaction | None = None
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
             try:
+                if transaction is None:
+                    transaction = await self.api.build(key, calls, sealed=sealed)
                 outcome = await self.api.submit(transaction, timeout_seconds=SETTLE_SECONDS)
+                if outcome.final:
+                    return outcome
+                outcome.require()
             except EpochEnded:
-                transaction = await self.api.build(key, calls, sealed=sealed)
-                continue
+                transaction = None
             except ClientError:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
-                continue
-            if outcome.final:
-                return outcome
-            assert time.monotonic() < deadline, f"{action} is still {outcome.status}"
 
     async def open(self) -> None:
         """File the merchant and let the regulator approve it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import suppress
 from random import Random
 
 from client.errors import ClientError
@@ -55,7 +56,8 @@ class Desk:
         at = chance.randrange(self._count)
         if len(self._open[at][1].deeds) >= OPERATIONS_PER_CARD and not self._opening.locked():
             async with self._opening:
-                self._open[at] = await self._new_card()
+                with suppress(ClientError):  # in the midst of it the old one must do
+                    self._open[at] = await self._new_card()
         return self._open[at]
 
     def next_amount(self) -> int:
@@ -109,9 +111,12 @@ class Customer:
         amount = self._desk.next_amount()
         call = Call("prepaid", "consume", {"card": holder.card, "amt": amount, "seq": seq})
         sealed = self._chance.random() < 0.5
-        transaction = await self._api.build(
-            holder.key, [call], sealed=sealed, valid_for_ms=LIFETIME_MS
-        )
+        try:
+            transaction = await self._api.build(
+                holder.key, [call], sealed=sealed, valid_for_ms=LIFETIME_MS
+            )
+        except ClientError:
+            return  # nobody says which key to seal to: nothing was sent
         invoked = self._now()
         outcome = await self._submit(transaction)
         returned = self._now()

@@ -60,15 +60,20 @@ class Field:
         await asyncio.to_thread(_describe, topology, description, ports)
         place = directory / "net"
         await asyncio.to_thread(create_network, place, ["--network", str(description)])
-        field = cls(NetworkFolder(place))
+        field, ready = cls(NetworkFolder(place)), False
         doors = {}
         for node, front, back in zip(field.network.nodes, fronts, backs, strict=True):
             _listen_at(node, front, back)
             doors[node.name] = (front, back)
-        await field.links.start(doors)
-        await field.start(field.names)
-        for number in range(1, topology.observers + 1):
-            await field._add_observer(f"watcher{number}")
+        try:
+            await field.links.start(doors)
+            await field.start(field.names)
+            for number in range(1, topology.observers + 1):
+                await field._add_observer(f"watcher{number}")
+            ready = True
+        finally:
+            if not ready:
+                await field.close(keep=False)
         return field
 
     @property
