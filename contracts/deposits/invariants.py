@@ -28,6 +28,7 @@ from contracts.kernel.contract import Audit
 from contracts.kernel.ledger import ACCOUNTS, Account, account_key
 from contracts.kernel.queries import walk
 from contracts.kernel.state import Change, Changes, State
+from contracts.kernel.types import closure
 
 Sums = dict[tuple[bytes, str], int]
 """By owner and purpose, what the records say is on an account."""
@@ -41,6 +42,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "SETTLED": ("SHIPPED", "DISPUTED"),
     "CANCELED": ("MATCHED", "AGREED"),
 }
+CAME_FROM = closure(STEPS)
 
 
 def listing_violations(one: Listing) -> list[str]:
@@ -82,7 +84,7 @@ def violations(changes: Changes) -> list[str]:
             found.append("a trade vanished")
             continue
         found.extend(trade_violations(new))
-        if old is not None and new.state != old.state and old.state not in STEPS[new.state]:
+        if old is not None and new.state != old.state and old.state not in CAME_FROM[new.state]:
             found.append(f"a trade from {old.state} became {new.state}")
         before = 0 if old is None else rules.escrowed(old)
         _add(moved, key, ESCROW, rules.escrowed(new) - before)

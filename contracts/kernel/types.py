@@ -7,6 +7,7 @@ Whether a signature is valid or a record exists is not known here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, NoReturn
 
 import msgspec
@@ -65,6 +66,18 @@ def reject(code: str, **details: Any) -> NoReturn:
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
     """Base of every record at rest. Times are ms since 1970, money is integer minor units."""
+
+
+def closure(steps: Mapping[str, tuple[str, ...]]) -> dict[str, frozenset[str]]:
+    """From which states each state may have come, by any number of steps: a transaction of several
+    calls takes more than one. `steps` has the states right before each."""
+    reached = {state: frozenset(before) for state, before in steps.items()}
+    for _ in steps:
+        reached = {
+            state: before.union(*[reached[one] for one in sorted(before)])
+            for state, before in reached.items()
+        }
+    return reached
 
 
 class BlockInfo(msgspec.Struct, frozen=True):

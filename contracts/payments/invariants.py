@@ -13,6 +13,7 @@ from contracts.kernel.contract import Audit
 from contracts.kernel.ledger import ACCOUNTS, account_key
 from contracts.kernel.queries import walk
 from contracts.kernel.state import Changes, State
+from contracts.kernel.types import closure
 from contracts.payments.models import (
     CALLBACKS,
     INTENTS,
@@ -25,7 +26,7 @@ from contracts.payments.models import (
 )
 from contracts.payments.rules import CLEARING, CONTESTED, RECEIVABLE, SUSPENSE
 
-# From which states an intent may come into which; every state may stay.
+# From which states an intent may come into which in one call; every state may stay.
 STEPS: dict[str, tuple[str, ...]] = {
     "REQUIRES_METHOD": ("PROCESSING", "UNKNOWN"),
     "REQUIRES_ACTION": ("REQUIRES_METHOD",),
@@ -45,6 +46,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "LATE",
     ),
 }
+CAME_FROM = closure(STEPS)
 CHARGED = ("AUTHORISED", "PROCESSING", "UNKNOWN", "REQUIRES_CAPTURE", "LATE", "SUCCEEDED")
 
 Sums = dict[bytes, int]
@@ -60,10 +62,11 @@ def intent_violations(old: Intent | None, new: Intent) -> list[str]:
         found.append("a charge without an authorisation")
     if new.captured and new.state != "SUCCEEDED":
         found.append("captured without success")
+    before = "REQUIRES_METHOD" if old is None else old.state
+    if new.state != before and before not in CAME_FROM[new.state]:
+        found.append(f"{before} became {new.state}")
     if old is None:
-        return [*found, *([] if new.state == "REQUIRES_METHOD" else ["born in another state"])]
-    if new.state != old.state and old.state not in STEPS[new.state]:
-        found.append(f"{old.state} became {new.state}")
+        return found
     if _order(old) != _order(new):
         found.append("the order changed")
     if new.refunded < old.refunded:

@@ -155,6 +155,15 @@ def test_a_canceled_listing_does_not_trade(market: Market) -> None:
 # ---- escrow (B2.2)
 
 
+def test_a_buyer_accepts_and_funds_at_once(market: Market) -> None:
+    trade = market.matched()
+    market.do("steel", "accept_match", trade=trade)
+    market.pay_in("builder", 10_000)
+    calls = (("accept_match", {"trade": trade}), ("fund", {"trade": trade}))
+    assert market.world.send("builder", *calls, contract="deposits").code == "OK"
+    assert market.ask("builder", "trade", trade=trade)["state"] == "ESCROWED"
+
+
 def test_parts_are_paid_as_they_are_taken_over(market: Market) -> None:
     trade = market.shipped(qty=3, yuan=333)
     for _ in range(3):

@@ -88,6 +88,37 @@ def test_clear_calls_need_the_networks_leave() -> None:
     assert result.code == "BAD_ENVELOPE"
 
 
+# ---- several calls in one transaction
+
+
+def test_a_headset_orders_and_chooses_at_once(world: Payments) -> None:
+    order: dict[str, Any] = {"order_hash": b"o" * 32, "payee": key_of("cinema"), "cur": "CNY"}
+    film: dict[str, Any] = {"intent": id_of("film")}
+    calls = (
+        ("create_intent", {**film, **order, "order": "film", "amt": 2_500}),
+        ("choose_channel", {**film, "channel": "a"}),
+    )
+    assert world.world.send("vera", *calls, contract="payments").code == "OK"
+    assert world.state() == "REQUIRES_ACTION"
+    assert world.do("vera", "cancel", **film) == "OK"
+
+
+@pytest.mark.parametrize(
+    ("status", "state"),
+    [("SUCCEEDED", "SUCCEEDED"), ("FAILED", "REQUIRES_METHOD"), ("UNKNOWN", "UNKNOWN")],
+)
+def test_a_channel_charges_and_reports_at_once(world: Payments, status: str, state: str) -> None:
+    world.shown()
+    film: dict[str, Any] = {"intent": id_of("film")}
+    report = {"channel": "a", "event_id": "e", "status": status, "amt": 2_500}
+    calls = (
+        ("start_charge", {**film, "approval": world.approval()}),
+        ("callback", {**film, **report}),
+    )
+    assert world.world.send("channel a", *calls, contract="payments").code == "OK"
+    assert world.state() == state
+
+
 # ---- attacks
 
 
