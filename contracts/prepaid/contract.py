@@ -29,6 +29,7 @@ PREPAID = Contract(
         "COOLING_OFF_PASSED",
         "BAD_TICKET",
         "BAD_ENVELOPE",
+        "WRONG_EPOCH",
     ),
     events=(
         "MerchantFiled",

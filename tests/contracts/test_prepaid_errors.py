@@ -362,8 +362,8 @@ def test_rejection(code: str, case: Case) -> None:
 
 def test_every_code_has_its_row() -> None:
     covered = {code for code, _, _ in CASES}
-    # The envelope is the kernel's to judge (test_runtime); custody has a file of its own.
-    assert set(PREPAID.errors) - covered == {"BAD_ENVELOPE", "CUSTODY_SHORT"}
+    # Envelopes are the kernel's and the node's to judge; custody has a file of its own.
+    assert set(PREPAID.errors) - covered == {"BAD_ENVELOPE", "WRONG_EPOCH", "CUSTODY_SHORT"}
 
 
 def test_sums_beyond_64_bits_are_rejected() -> None:

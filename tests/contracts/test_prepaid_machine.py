@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.contracts.prepaid_model import CardModel, Shop
-from tests.contracts.world import DAY_MS, World, id_of, key_of
+from tests.contracts.world import DAY_MS, World, id_of
 
 CARDS = st.integers(0, 9)
 SHOPS = st.sampled_from(["gym", "pool"])
@@ -38,12 +38,16 @@ class PrepaidMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World([CLASS], policy=POLICY)
+        self.world = self.make_world()
         self.shops = {"gym": Shop("merchant"), "pool": Shop("other merchant")}
         self.world.open_shop("card")
         self.world.open_shop("card", "pool", kind="scale", custody_bps=RATIO_BPS)
         self.cards: dict[str, CardModel] = {}
         self.count = 0
+
+    def make_world(self) -> World:
+        """A network of one; `tests/test_prepaid_machine_nodes` has four nodes instead."""
+        return World([CLASS], policy=POLICY)
 
     # ---- helpers
 
@@ -176,7 +180,7 @@ class PrepaidMachine(RuleBasedStateMachine):
     def transfer(self, card: int) -> None:
         own, source = self.pick(card)
         name = self.next_name()
-        terms = {"card": id_of(own), "new_card": id_of(name), "holder_pub": key_of("eve")}
+        terms = {"card": id_of(own), "new_card": id_of(name), "holder_pub": self.world.key("eve")}
         args = self.consented("eve", "transfer_card", **terms)
         if self.sent(source.holder, "transfer_card", **args):
             assert self.active(source)

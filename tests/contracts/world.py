@@ -149,6 +149,10 @@ class World:
             )
         )
 
+    def key(self, name: str) -> bytes:
+        """The public key of a person of this network."""
+        return key_of(name)
+
     def advance(self, duration_ms: int) -> World:
         """Let time pass."""
         self.time_ms += duration_ms
@@ -229,7 +233,7 @@ class World:
         shop = id_of(merchant)
         owner = "merchant" if merchant == "gym" else "other merchant"
         filed = self.do(
-            owner, "file_merchant", merchant=shop, name=merchant, custodian=key_of("bank")
+            owner, "file_merchant", merchant=shop, name=merchant, custodian=self.key("bank")
         )
         assert filed == "OK", self.last
         approved = self.do("regulator", "approve", merchant=shop, class_=class_, **custody)
@@ -251,7 +255,7 @@ class World:
             "open_card",
             card=id_of(card),
             merchant=id_of(merchant),
-            holder_pub=key_of(holder),
+            holder_pub=self.key(holder),
             class_=class_,
             paid=paid,
             bonus=bonus,
