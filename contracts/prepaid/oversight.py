@@ -29,6 +29,18 @@ from contracts.prepaid.tables import (
 )
 
 WINDOWS = {"day": 1, "week": 7, "month": 30}
+IN_BRIEF = (
+    "merchant",
+    "name",
+    "state",
+    "asset",
+    "outstanding",
+    "escrow",
+    "held",
+    "custody_ratio_bps",
+    "custody_short",
+    "alerts",
+)
 
 
 def merchant(view: View, args: MerchantQuery) -> Details:
@@ -37,7 +49,7 @@ def merchant(view: View, args: MerchantQuery) -> Details:
 
 
 def merchants(view: View, args: MerchantsQuery) -> Details:
-    """All merchants in order of filing, each with its figures; others than its house see none."""
+    """All merchants in order of filing, in brief; nobody but its house sees one."""
     after = numbered(REGISTER_PREFIX, args.cursor)
     page = view.page(REGISTER, REGISTER_PREFIX, after, args.limit)
     last = args.cursor + args.limit
@@ -45,7 +57,7 @@ def merchants(view: View, args: MerchantsQuery) -> Details:
         "items": [
             {
                 "number": int.from_bytes(key[16:], "big"),
-                **_merchant_view(view, ref.merchant, view.need(MERCHANTS, ref.merchant)),
+                **_in_brief(_merchant_view(view, ref.merchant, view.need(MERCHANTS, ref.merchant))),
             }
             for key, ref in page
         ],
@@ -84,6 +96,13 @@ def refund_queue(view: View, args: CardsQuery) -> Details:
 
 
 # ---- one merchant
+
+
+def _in_brief(whole: Details) -> Details:
+    week = whole.get("velocity", {}).get("week", {})
+    return {name: whole[name] for name in IN_BRIEF if name in whole} | {
+        f"{name}_in_week": week[name] for name in ("paid", "consumed", "refunded") if week
+    }
 
 
 def _merchant_view(view: View, merchant_id: bytes, found: Merchant) -> Details:

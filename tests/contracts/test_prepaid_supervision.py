@@ -176,6 +176,7 @@ def test_r3_11_the_regulator_sees_every_merchant() -> None:
     assert names == [(1, "gym"), *shops]
     first = world.ask("regulator", "merchants", limit=1)["items"][0]
     assert (first["outstanding"], first["escrow"], first["custody_ratio_bps"]) == (917, 917, 10_000)
+    assert (first["paid_in_week"], first["consumed_in_week"], first["alerts"]) == (1_000, 100, [])
     # Others see their own, whatever page they look at.
     seen: dict[str | None, list[int]] = {"other merchant": [2, 4], "ann": [], None: []}
     for viewer, mine in seen.items():
