@@ -7,14 +7,16 @@ without being found out here. What a regulator's own node decrypts inside is in 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from client import upkeep
 from client.errors import Unproven
 from client.local import LocalNode
-from client.node_api import NodeApi
 from node.protocol.anchors import READ_ANCHORS, AnchorRecord, anchor_codec, day_key
 from node.protocol.errors import Refused
+
+if TYPE_CHECKING:
+    from client.node_api import NodeApi
 
 
 async def proven_anchors(api: NodeApi, node: bytes) -> list[AnchorRecord]:

@@ -14,7 +14,7 @@ import time
 
 import _environment
 
-SIMULATOR_SEEDS = "0:200"
+SIMULATOR_SEEDS = "0:300"
 NETWORK_TESTS = "tests/network"
 # Debian's; the order page is tested in it, headless.
 BROWSER = "chromium"
@@ -28,7 +28,7 @@ STAGES: dict[str, tuple[str, list[str]]] = {
         ["-m", "pytest", "-n", "2", "--ignore", NETWORK_TESTS, "--ignore", "tests/test_layers.py"],
     ),
     "simulator": (
-        "200 seeds of the cluster simulator",
+        "300 seeds of the cluster simulator",
         ["scripts/simulate.py", "--seeds", SIMULATOR_SEEDS],
     ),
     "network": ("tests with real node processes", ["-m", "pytest", NETWORK_TESTS]),

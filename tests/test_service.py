@@ -55,6 +55,7 @@ def service_of(world: World, spy: Spy) -> LiveService:
         "driver": spy,
         "verifier": spy,
         "transport": None,
+        "reads": None,
     }
     return LiveService(**cast(Any, parts))
 

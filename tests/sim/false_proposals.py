@@ -86,7 +86,7 @@ class FalseProposals(Forger):
         """
         opened, chance = opened_at(node), self._chance
         size = len(opened.committee.members)
-        turns = range(max(opened.view, 1), opened.view + 1 + size)
+        turns = range(max(opened.view, 1), min(opened.view + size, VIEW_MAX) + 1)
         mine = [view for view in turns if opened.committee.leader(view) == node.public_key]
         view = chance.choice(turns) if not mine or chance.random() < NOT_MY_TURN else mine[0]
         if chance.random() < HUGE_VIEW:

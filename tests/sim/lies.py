@@ -185,7 +185,7 @@ class Lies(FalseProposals):
         view, block_id = commits[-1].view, commits[-1].block_id
         seals = {m.signer: m.signature for m in commits if m.block_id == block_id}
         for traitor in self._secrets:
-            unsigned = Commit(height, view + 1, block_id, traitor, b"")
+            unsigned = Commit(height, min(view + 1, VIEW_MAX), block_id, traitor, b"")
             seals[traitor] = self._signed(unsigned).signature
         if len(seals) < quorum_at(node):
             return None
