@@ -13,7 +13,6 @@ from client import upkeep
 from client.cli.session import Session, command
 from client.errors import ClientError, NoQuorum, NotFound, Unreachable
 from client.local import LocalNetwork
-from client.reads import compare, proven_anchors
 from node.protocol.anchors import AnchorRecord
 
 OK, DAMAGED = "ok", "DAMAGED"
@@ -119,6 +118,8 @@ def reads(
     last: Annotated[int, typer.Option("--last", min=1, help="So many of the newest.")] = 20,
 ) -> None:
     """What regulators read at a node because they are regulators, held against its anchors."""
+    from client.reads import compare
+
     (one,) = LocalNetwork(session.folder).select([name])
     node = bytes.fromhex(session.folder.endpoint(one.name).public_key)
     report, fault = compare(one, asyncio.run(_anchors(session, node)), last)
@@ -129,6 +130,8 @@ def reads(
 
 
 async def _anchors(session: Session, node: bytes) -> list[AnchorRecord]:
+    from client.reads import proven_anchors
+
     async with session.api() as api:
         return await proven_anchors(api, node)
 

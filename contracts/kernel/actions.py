@@ -1,7 +1,8 @@
 """The kernel's upkeep: releasing what has expired, which anybody may do.
 
-A sweep is an action without roles that takes a `limit`, does at most so much, and answers how much
-it did and whether it is `done`; whoever calls, calls until it is. Nothing depends on sweeps: what
+A sweep is an action without roles that needs no argument and takes a `limit`; it does at most so
+much, and answers how much it did and whether it is `done`. Whoever calls, such as the keeper, calls
+until it is. Nothing depends on sweeps: what
 has expired counts as expired when it is touched.
 """
 

@@ -73,7 +73,11 @@ class Proposal(Record, frozen=True):
 
 
 PROPOSALS = Table(
-    "kernel/proposals", Proposal, "the proposal's id, 16 bytes", lambda proposal: proposal.readers
+    "kernel/proposals",
+    Proposal,
+    "the proposal's id, 16 bytes",
+    lambda proposal: proposal.readers,
+    secret=0,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
@@ -40,6 +40,8 @@ from contracts.kernel.types import (
 )
 from contracts.kernel.upgrades import CODE
 
+# Pages of records that one query looks through for what it wants.
+SCANS_MAX = 20
 OWNER_BYTES_MAX = 33
 OwnerKey = Annotated[
     bytes,
@@ -89,8 +91,9 @@ class ProposalQuery(Args):
 
 
 class ProposalsQuery(Args):
-    """A page of the proposals; the cursor is the last one's id."""
+    """A page of the proposals, of all or of one state; the cursor is the last one's id."""
 
+    state: Literal["OPEN", "EXECUTED", "WITHDRAWN", "REFUSED", "EXPIRED"] | None = None
     cursor: Id16 | None = None
     limit: Limit = PAGE_DEFAULT
 
@@ -239,12 +242,20 @@ def proposal(view: View, args: ProposalQuery) -> Details:
 
 
 def proposals(view: View, args: ProposalsQuery) -> Details:
-    """All proposals, in the order of their ids."""
-    page = view.page(PROPOSALS, b"", args.cursor, args.limit)
-    return {
-        "items": [_proposal_view(view, key, found) for key, found in page],
-        "next": page[-1][0] if len(page) == args.limit else None,
-    }
+    """Proposals, in the order of their ids; those that are OPEN wait for somebody."""
+    items: list[Details] = []
+    after = args.cursor
+    for _ in range(SCANS_MAX):
+        found = view.state.scan(PROPOSALS, b"", after, PAGE_MAX)
+        for after, one in found:
+            state = one.state_at(view.time_ms)
+            if args.state in (None, state) and may_read(view.viewer, PROPOSALS.readers(one)):
+                items.append(_proposal_view(view, after, one))
+            if len(items) == args.limit:
+                return {"items": items, "next": after}
+        if len(found) < PAGE_MAX:
+            return {"items": items, "next": None}
+    return {"items": items, "next": after}
 
 
 def _proposal_view(view: View, key: bytes, found: Proposal) -> Details:

@@ -182,6 +182,30 @@ def test_some_proposals_are_for_their_parties(works: Waterworks) -> None:
     assert works.level() == 3
 
 
+def test_a_page_holds_what_may_be_read_in_a_wanted_state(works: Waterworks) -> None:
+    for number in range(6):
+        kind = "set_quietly" if number % 2 else "set"
+        assert works.propose(proposal=id_of(f"{number}"), kind=kind) == "OK"
+    assert works.decide("operator", "refuse", proposal=id_of("0"), reason="no") == "OK"
+
+    def listed(viewer: str | None, **args: Any) -> list[Any]:
+        found: list[Any] = []
+        cursor: bytes | None = None
+        while True:
+            more: dict[str, Any] = {} if cursor is None else {"cursor": cursor}
+            page = works.ask(viewer, "proposals", contract="kernel", **args, **more)
+            found += [one["proposal"] for one in page["items"]]
+            cursor = page["next"]
+            if cursor is None:
+                return found
+
+    for limit in (1, 2, 50):
+        assert sorted(listed(None, limit=limit)) == sorted(id_of(f"{one}") for one in (0, 2, 4))
+        assert len(listed("regulator", limit=limit)) == 6
+        assert listed(None, limit=limit, state="REFUSED") == [id_of("0")]
+        assert len(listed("regulator", limit=limit, state="OPEN")) == 5
+
+
 def test_unknown_proposals_and_changes(works: Waterworks) -> None:
     for action, more in (("approve", {}), ("withdraw", {}), ("refuse", {"reason": "no"})):
         assert works.decide("operator", action, **more) == "NOT_FOUND"
