@@ -90,21 +90,21 @@ class Sealing:
         urls, found = self._connection.order(), list[ProvenRecord]()
         validators = self._light.validators_at(self._light.head.height + 1)
         needed = min(validators.faulty_max + 1, len(urls))
-        fault: ClientError | None = None
+        faults: list[ClientError] = []
         while urls and len(found) < needed:
             batch = [urls.pop(0) for _ in range(min(needed - len(found), len(urls)))]
             for answer in await asyncio.gather(*map(self._ask, batch)):
                 if isinstance(answer, ProvenRecord):
                     found.append(answer)
                 else:
-                    fault = answer
+                    faults.append(answer)
         if found:
             current = _decoded(max(found, key=lambda proven: proven.height))
             return EpochKey(current.number, current.public_key)
-        assert fault is not None
-        if fault.code == NO_BLOCK_YET and self._light.head.height == 0:
+        nothing_decided = any(fault.code == NO_BLOCK_YET for fault in faults)
+        if nothing_decided and self._light.head.height == 0:
             return self._founding
-        raise fault
+        raise faults[-1]
 
     async def _ask(self, url: str) -> ProvenRecord | ClientError:
         try:
