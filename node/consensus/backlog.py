@@ -35,8 +35,11 @@ class Backlog:
         if kind in slots or len(slots) < MESSAGES_PER_SENDER_MAX:
             slots[kind] = (message, received_ms)
 
-    def take(self, height: int) -> list[tuple[bytes, SignedVote, int]]:
-        """The kept messages of `height`, now open, with sender and time; all others are dropped."""
+    def take(self, height: int, committee: Committee) -> list[tuple[bytes, SignedVote, int]]:
+        """The kept messages of `height`, now open to `committee`, with sender and time.
+
+        All others are dropped, and so are the claims of who is no member any more.
+        """
         kept = [
             (sender, message, received_ms)
             for sender, slots in self._messages.items()
@@ -44,7 +47,11 @@ class Backlog:
             if message.height == height
         ]
         self._messages = {}
-        self._claims = {peer: claim for peer, claim in self._claims.items() if claim > height}
+        self._claims = {
+            peer: claim
+            for peer, claim in self._claims.items()
+            if claim > height and peer in committee
+        }
         return kept
 
     def claim(self, member: bytes, height: int) -> None:

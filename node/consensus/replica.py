@@ -247,7 +247,7 @@ class Replica:
         self._out.emit(TrimVotes(header.height + 1))
         self._out.emit(*self._pacemaker.stop())
         self._enter_height(Committee(self._chain, event.next_validators, header), now_ms)
-        for sender, message, received_ms in self._backlog.take(self.height):
+        for sender, message, received_ms in self._backlog.take(self.height, self._open.committee):
             self._inbox.receive(sender, message, received_ms)
 
     def _keep_final(self, header: BlockHeader, certificate: CommitCertificate | None) -> None:

@@ -121,11 +121,12 @@ def test_the_backlog_is_bounded_by_sender() -> None:
     backlog.keep(b"honest", prepare(1, 0, A), 7)
     for number in range(10 * SENDERS_MAX):
         backlog.keep(b"%d" % number, prepare(2, 0, A), 0)
-    kept = backlog.take(1)
+    committee = Committee(CHAIN, ValidatorSet(tuple(k.public_key for k in KEYS[:4]), 0), None)
+    kept = backlog.take(1, committee)
     assert len([1 for sender, _, _ in kept if sender == b"liar"]) == MESSAGES_PER_SENDER_MAX
     assert (b"honest", prepare(1, 0, A), 7) in kept
     assert len({sender for sender, _, _ in kept}) == SENDERS_MAX
-    assert backlog.take(1) == []
+    assert backlog.take(1, committee) == []
 
 
 def test_claims_count_only_from_members() -> None:
@@ -138,6 +139,18 @@ def test_claims_count_only_from_members() -> None:
     peer, height = backlog.supported(committee) or (b"", 0)
     assert height == 5
     assert peer in committee
+
+
+def test_claims_end_with_membership() -> None:
+    committee = Committee(CHAIN, ValidatorSet(tuple(k.public_key for k in KEYS[:4]), 0), None)
+    smaller = Committee(CHAIN, ValidatorSet(tuple(k.public_key for k in KEYS[1:4]), 0), None)
+    backlog = Backlog()
+    backlog.claim(KEYS[0].public_key, 90)
+    backlog.claim(KEYS[1].public_key, 50)
+    backlog.take(2, smaller)
+    backlog.claim(KEYS[2].public_key, 60)
+    _, height = backlog.supported(committee) or (b"", 0)
+    assert height == 50
 
 
 def test_candidates_are_bounded_and_needed_ones_stay() -> None:
